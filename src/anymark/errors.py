@@ -1,0 +1,5 @@
+"""The one exception that users see."""
+
+
+class AnymarkError(ValueError):
+    """What is wrong with a user's input, in one line that names it. The command line prints it and exits with 2."""

@@ -1,0 +1,22 @@
+"""What all tests share: where the data lies, if it is there."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+SHARED = (
+    Path(os.environ["ANYMARK_ASSETS"]).parent
+    if "ANYMARK_ASSETS" in os.environ
+    else Path(__file__).parents[2] / "shared"
+)
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of data that is not in the repository; skips the test where it is absent."""
+    if not (SHARED / "photos").is_dir():
+        pytest.skip(f"needs the data of DATA.md in {SHARED.name}/ beside the checkout, or ANYMARK_ASSETS")
+    return SHARED

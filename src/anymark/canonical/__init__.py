@@ -1,0 +1,7 @@
+"""The canonical head, its frame, and the layouts of points on it."""
+
+from anymark.canonical.files import available_layouts, load_layout
+from anymark.canonical.frame import mm_to_uvw, uvw_to_mm
+from anymark.canonical.layout import Layout
+
+__all__ = ["Layout", "available_layouts", "load_layout", "mm_to_uvw", "uvw_to_mm"]

@@ -1,0 +1,131 @@
+"""Layouts: named lists of canonical points."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from anymark.canonical.frame import mm_to_uvw
+from anymark.errors import AnymarkError
+
+
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """A named list of N canonical points; what a user asks a detector for.
+
+    Raises:
+        AnymarkError: shapes disagree, a point is not finite or outside the unit cube, or an index is out of range.
+    """
+
+    name: str
+    points_mm: npt.NDArray[np.float32]
+    """(N, 3) head frame, millimetres."""
+    names: tuple[str, ...] | None = None
+    """N names of single points, or None."""
+    edges: npt.NDArray[np.int32] | None = None
+    """(E, 2) pairs of point indices to draw as lines, or None."""
+    triangles: npt.NDArray[np.int32] | None = None
+    """(T, 3) point indices, counter-clockwise seen from outside, or None."""
+    flip: npt.NDArray[np.int32] | None = None
+    """(N,) index of each point's mirror image (a point on the midline names itself), or None."""
+    regions: Mapping[str, npt.NDArray[np.int32]] = field(default_factory=dict)
+    """Region name -> indices of its points; regions may overlap."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "points_mm", self._checked_points())
+        for key, width in (("edges", 2), ("triangles", 3), ("flip", None)):
+            value = getattr(self, key)
+            if value is not None:
+                object.__setattr__(self, key, self._checked_indices(key, value, width))
+        if self.flip is not None and not np.array_equal(self.flip[self.flip], np.arange(len(self))):
+            raise self._error("flip is not its own inverse")
+        if self.names is not None:
+            if len(self.names) != len(self):
+                raise self._error(f"{len(self.names)} names for {len(self)} points")
+            object.__setattr__(self, "names", tuple(str(name) for name in self.names))
+        regions = {}
+        for name, index in self.regions.items():
+            index = np.asarray(index)
+            regions[name] = self._checked_indices(f"region {name!r}", index if index.size else index.astype(int), -1)
+        object.__setattr__(self, "regions", regions)
+
+    def _error(self, what: str) -> AnymarkError:
+        return AnymarkError(f"layout {self.name!r}: {what}")
+
+    def _checked_points(self) -> npt.NDArray[np.float32]:
+        points = _array(self.points_mm, np.float32)
+        if points is None:
+            raise self._error("points must be an (N, 3) table of numbers")
+        if points.ndim != 2 or points.shape[1] != 3 or len(points) == 0:
+            raise self._error(f"points must be (N, 3) with N > 0, not {points.shape}")
+        if not np.isfinite(points).all():
+            raise self._error(f"point {int(np.flatnonzero(~np.isfinite(points).all(1))[0])} is not finite")
+        uvw = mm_to_uvw(points)
+        outside = np.flatnonzero(((uvw < 0) | (uvw > 1)).any(1))
+        if len(outside):
+            where = ", ".join(f"{value:g}" for value in points[outside[0]])
+            raise self._error(
+                f"point {int(outside[0])} at ({where}) lies outside the 400 mm cube about the head: "
+                "positions are millimetres in the head frame, +x the subject's left, +y up, +z out of the face"
+            )
+        return points
+
+    def _checked_indices(self, what: str, value: npt.ArrayLike, width: int | None) -> npt.NDArray[np.int32]:
+        """Point indices as int32: (K, width), or (N,) if width is None, or of any length (K,) if width is -1."""
+        index = _array(value, None)
+        if index is None or index.dtype.kind not in "iu":
+            raise self._error(f"{what} must be a table of whole numbers")
+        want = (len(self),) if width is None else (len(index),) if width == -1 else (len(index), width)
+        if index.shape != want:
+            raise self._error(f"{what} must be {want}, not {index.shape}")
+        if index.size and (index.min() < 0 or index.max() >= len(self)):
+            raise self._error(f"{what} has an index outside 0..{len(self) - 1}")
+        return index.astype(np.int32)
+
+    def __len__(self) -> int:
+        return len(self.points_mm)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write a .json file that `load_layout` reads back; the file is complete or not there at all.
+
+        Raises:
+            AnymarkError: the path does not end in .json, or cannot be written.
+        """
+        path = Path(path)
+        if path.suffix.lower() != ".json":
+            raise AnymarkError(f"{path}: layouts are saved as .json")
+        # float32 needs up to nine digits to come back as the same number
+        data: dict[str, object] = {
+            "name": self.name,
+            "points_mm": [[float(f"{value:.9g}") for value in point] for point in self.points_mm],
+        }
+        if self.names is not None:
+            data["names"] = list(self.names)
+        for key in ("edges", "flip", "triangles"):
+            value = getattr(self, key)
+            if value is not None:
+                data[key] = value.tolist()
+        if self.regions:
+            data["regions"] = {name: index.tolist() for name, index in self.regions.items()}
+        partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+        try:
+            partial.write_text(json.dumps(data) + "\n", encoding="utf-8")
+            os.replace(partial, path)
+        except OSError as error:
+            partial.unlink(missing_ok=True)
+            raise AnymarkError(f"{path}: cannot write the layout: {error.strerror}") from None
+
+
+def _array(value: object, dtype: npt.DTypeLike) -> npt.NDArray | None:
+    """A fresh array, or None if the value is ragged or not numbers."""
+    try:
+        with np.errstate(over="ignore"):
+            return np.array(value, dtype)
+    except (TypeError, ValueError, OverflowError):
+        return None

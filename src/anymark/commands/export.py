@@ -1,0 +1,37 @@
+"""`anymark export`: weights of a run -> a folder that run time loads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+
+@dataclass(frozen=True)
+class Export:
+    """Write encode.onnx, query.onnx and card.json of a run, checked against torch on held-out photos.
+
+    A run that is still going can be exported: its last checkpoint's average is taken.
+    """
+
+    run_folder: Annotated[Path, tyro.conf.Positional]
+    """A folder made by `anymark train`."""
+    out: Annotated[Path, tyro.conf.Positional]
+    """The model folder to write; replaced whole if it exists."""
+    name: str | None = None
+    """Name on the card; the folder's by default."""
+    photos: Path | None = None
+    """Folder of photo sets; ../shared/photos by default, or `photos` beside $ANYMARK_ASSETS."""
+    cache: Path = Path("runs/cache")
+
+    def run(self) -> int:
+        """Export, and print the model folder. Returns the exit code."""
+        from anymark.learn.data.photos import photos_root
+        from anymark.learn.train.tasks import export_run
+
+        out = export_run(self.run_folder, self.out, self.name or self.out.name, photos_root(self.photos), self.cache)
+        size = sum(p.stat().st_size for p in out.iterdir()) / 1e6
+        print(f"{out}: {size:.1f} MB")
+        return 0

@@ -1,0 +1,44 @@
+"""`anymark train`: learn a model from a recipe."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train a model from a recipe, or go on with a run where it stopped.
+
+    Ctrl-C and SIGTERM save and stop; the same command goes on from there.
+    """
+
+    recipe: Annotated[Path, tyro.conf.Positional]
+    """A recipe, for example recipes/small.toml."""
+    out: Path | None = None
+    """Folder of the run; runs/NAME for recipes/NAME.toml by default."""
+    photos: Path | None = None
+    """Folder of photo sets; ../shared/photos by default, or `photos` beside $ANYMARK_ASSETS."""
+    cache: Path = Path("runs/cache")
+    """Folder where decoded photos are kept between runs."""
+    accelerator: Literal["auto", "cpu", "gpu", "mps"] = "auto"
+    limit: int | None = None
+    """At most so many photos of each source, to try a recipe out."""
+
+    def run(self) -> int:
+        """Train, and print the last held-out metrics. Returns the exit code."""
+        from anymark.learn.data.photos import photos_root
+        from anymark.learn.train.loop import fit
+        from anymark.learn.train.recipe import load_recipe
+        from anymark.learn.train.tasks import build_task
+
+        recipe = load_recipe(self.recipe)
+        task = build_task(recipe, photos_root(self.photos), self.cache, self.limit)
+        out = self.out or Path("runs") / self.recipe.stem
+        metrics = fit(task, recipe.train, out, self.recipe.read_text(), accelerator=self.accelerator)
+        for name, value in metrics.items():
+            print(f"{name}: {value:.4g}")
+        return 0

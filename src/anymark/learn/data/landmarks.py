@@ -1,0 +1,124 @@
+"""Training batches of the landmark detector: windows, canonical queries and their landmarks, many data sets mixed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Generator, Tensor
+
+from anymark.canonical.layout import Layout
+from anymark.learn.data.appearance import AppearanceConfig, degrade
+from anymark.learn.data.geometry import GeometryConfig, cut_windows, is_mirrored, sample_windows, to_window
+from anymark.learn.data.photos import PhotoSet
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B windows with Q queries each; where a data set has fewer points, `mask` is False."""
+
+    image: Float[Tensor, "B 3 S S"]
+    queries_mm: Float[Tensor, "B Q 3"]
+    target: Float[Tensor, "B Q 2"]
+    """The queries' landmarks in the window's [-1, 1]."""
+    mask: Bool[Tensor, "B Q"]
+
+
+@dataclass(frozen=True)
+class LandmarkSet:
+    """One data set on its device: photos, and the canonical points that its labels stand for."""
+
+    photos: PhotoSet
+    points_mm: Float[Tensor, "P 3"]
+    flip: Int[Tensor, " P"]
+    triangles: Int[Tensor, "T 3"] | None
+    weight: float
+
+    @staticmethod
+    def create(photos: PhotoSet, layout: Layout, weight: float, device: torch.device) -> LandmarkSet:
+        """Pair photos with the layout of their labels and move both to `device`.
+
+        Raises:
+            ValueError: the labels have another number of points than the layout, or it has no flip pairs.
+        """
+        if photos.points_px.shape[1] != len(layout):
+            raise ValueError(f"{photos.source}: {photos.points_px.shape[1]} labels, {len(layout)} points in the layout")
+        if layout.flip is None:
+            raise ValueError(f"{layout.name}: a layout to train on needs flip pairs")
+        tensors = ("images", "points_px", "depth_px", "box_px", "valid_box_px", "label_sd")
+        return LandmarkSet(
+            replace(photos, **{key: getattr(photos, key).to(device) for key in tensors}),
+            torch.from_numpy(layout.points_mm).to(device),
+            torch.from_numpy(layout.flip).long().to(device),
+            None if layout.triangles is None else torch.from_numpy(layout.triangles).long().to(device),
+            weight,
+        )
+
+    def draw_queries(
+        self, points: Float[Tensor, "B P 2"], count: int, generator: Generator
+    ) -> tuple[Float[Tensor, "B Q 3"], Float[Tensor, "B Q 2"], Bool[Tensor, "B Q"]]:
+        """A random subset of each sample's points; half of it inside the layout's triangles, if it has any.
+
+        Points inside triangles are what makes the learned function smooth between the labelled points.
+        """
+        n, available = points.shape[:2]
+        device = points.device
+        inside = 0 if self.triangles is None else count // 2
+        corners = min(count - inside, available)
+        pick = torch.rand(n, available, generator=generator, device=device).topk(corners).indices
+        queries, target = [self.points_mm[pick]], [points.gather(1, pick[..., None].expand(-1, -1, 2))]
+        if self.triangles is not None:
+            which = torch.randint(len(self.triangles), (n, inside), generator=generator, device=device)
+            weight = -torch.rand(n, inside, 3, generator=generator, device=device).clamp(min=1e-6).log()
+            weight = weight / weight.sum(-1, keepdim=True)  # uniform over the triangle
+            corner = self.triangles[which]
+            rows = torch.arange(n, device=device)[:, None, None]
+            queries.append((self.points_mm[corner] * weight[..., None]).sum(2))
+            target.append((points[rows, corner] * weight[..., None]).sum(2))
+        pad = count - corners - inside
+        mask = torch.arange(count, device=device).expand(n, -1) < count - pad
+        padded = [torch.nn.functional.pad(torch.cat(x, 1), (0, 0, 0, pad)) for x in (queries, target)]
+        return padded[0], padded[1], mask
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """Draws training batches from a mixture of data sets that lie in the device's memory."""
+
+    sets: Sequence[LandmarkSet]
+    size: int
+    window_scale: float
+    queries: int
+    geometry: GeometryConfig
+    appearance: AppearanceConfig
+
+    @torch.no_grad()
+    def draw(self, batch: int, generator: Generator) -> Batch:
+        """B samples; each picks its data set by weight, then a photo of it with equal chances."""
+        device = self.sets[0].points_mm.device
+        weights = torch.tensor([s.weight for s in self.sets], device=device)
+        which = torch.multinomial(weights, batch, replacement=True, generator=generator)
+        counts = torch.bincount(which, minlength=len(self.sets)).tolist()
+        parts = [self._draw_from(s, n, generator) for s, n in zip(self.sets, counts, strict=True) if n]
+        image = degrade(torch.cat([p.image for p in parts]), self.appearance, generator)
+        return Batch(image, *(torch.cat([getattr(p, k) for p in parts]) for k in ("queries_mm", "target", "mask")))
+
+    def _draw_from(self, data: LandmarkSet, n: int, generator: Generator) -> Batch:
+        device = data.points_mm.device
+        index = torch.randint(len(data.photos), (n,), generator=generator, device=device)
+        window = sample_windows(data.photos.box_px[index], self.window_scale, self.geometry, generator)
+        look = torch.rand(n, generator=generator, device=device)
+        fill = torch.rand(n, 3, generator=generator, device=device) * (look > 0.5)[:, None]  # half of them black
+        image = cut_windows(
+            data.photos.images[index].float() / 255,
+            window,
+            self.size,
+            data.photos.valid_box_px[index],
+            fill,
+            smear=look > 0.75,
+        )
+        points = data.photos.points_px[index]
+        points = torch.where(is_mirrored(window)[:, None, None], points[:, data.flip], points)
+        return Batch(image, *data.draw_queries(to_window(points, window), self.queries, generator))

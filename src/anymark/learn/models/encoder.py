@@ -1,0 +1,100 @@
+"""Image encoders F: a window's pixels -> one feature vector (CLD section 3.1)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import timm
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from anymark.errors import AnymarkError
+
+PRESETS = {
+    "convnext-small": "convnext_small",
+    "convnext-tiny": "convnext_tiny",
+    "convnext-atto": "convnext_atto",
+    "mobilenetv3-large": "mobilenetv3_large_100",
+    "mobilenetv4-conv-small": "mobilenetv4_conv_small",
+}
+"""Short names of the encoders of the papers and of this project; any timm name works as well."""
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    """Which encoder, and how its feature map becomes a vector."""
+
+    backbone: str = "mobilenetv4-conv-small"
+    """A preset or any timm model name."""
+    input_size: int = 128
+    """Side of the square input, pixels."""
+    features: int = 768
+    """Length d of the feature vector f."""
+    pool: Literal["grid", "mean"] = "grid"
+    """"grid": project each cell and keep its place (sharper: places are what is asked for);
+    "mean": global average pooling, as in the papers."""
+    grid_channels: int = 96
+    """Channels a cell keeps under "grid"."""
+    pretrained: bool = False
+    """Start from timm's weights (downloaded; mind their licence)."""
+
+
+class Encoder(nn.Module):
+    """A timm backbone without its classifier, and a pooling to `features` numbers.
+
+    Raises:
+        AnymarkError: timm does not know the backbone.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, config: EncoderConfig) -> None:
+        super().__init__()
+        name = PRESETS.get(config.backbone, config.backbone)
+        if not timm.is_model(name):
+            near = timm.list_models(f"*{name.split('_')[0]}*")[:3] or sorted(PRESETS)
+            raise AnymarkError(f"unknown backbone {config.backbone!r}; for example {', '.join(near)}")
+        sized: dict[str, Any] = {"img_size": config.input_size} if name.startswith(("vit", "eva", "deit")) else {}
+        self.backbone: Any = timm.create_model(
+            name, pretrained=config.pretrained, num_classes=0, global_pool="", **sized
+        )
+        # timm's classifier stages after the last feature map are not used; drop what would never get a gradient
+        for unused in ("conv_head", "norm_head", "act2", "head"):
+            if hasattr(self.backbone, unused):
+                setattr(self.backbone, unused, nn.Identity())
+        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(3, 1, 1), persistent=False)
+        with torch.no_grad():
+            grid = self._grid(torch.zeros(2, 3, config.input_size, config.input_size))
+        channels, self.grid_size = grid.shape[1], grid.shape[2]
+        if config.pool == "grid":
+            self.pool = nn.Sequential(
+                nn.Conv2d(channels, config.grid_channels, 1, bias=False),
+                nn.BatchNorm2d(config.grid_channels),
+                nn.GELU(),
+                nn.Flatten(),
+                nn.Linear(config.grid_channels * self.grid_size**2, config.features),
+                nn.GELU(),
+            )
+        else:
+            self.pool = nn.Sequential(
+                nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, config.features), nn.GELU()
+            )
+
+    def _grid(self, image: Float[Tensor, "B 3 S S"]) -> Float[Tensor, "B C G G"]:
+        x = self.backbone.forward_features((image - self.mean) / self.std)
+        if x.ndim == 3:  # a transformer's tokens: drop the prefix, restore the grid
+            x = x[:, getattr(self.backbone, "num_prefix_tokens", 0) :]
+            side = int(x.shape[1] ** 0.5)
+            x = x.transpose(1, 2).unflatten(2, (side, side))
+        return x
+
+    def forward(self, image: Float[Tensor, "B 3 S S"]) -> Float[Tensor, "B D"]:
+        """RGB in 0..1 -> features f."""
+        return self.pool(self._grid(image))

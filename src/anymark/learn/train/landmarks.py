@@ -1,0 +1,120 @@
+"""The queried landmark detector as a task of the training loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Generator, Tensor, nn
+
+from anymark.canonical.layout import load_layout
+from anymark.errors import AnymarkError
+from anymark.learn.data.geometry import NO_AUGMENTATION, cut_windows, sample_windows, to_photo
+from anymark.learn.data.landmarks import Batch, LandmarkSet, Sampler
+from anymark.learn.data.photos import PhotoSet, load_photos
+from anymark.learn.models.landmarker import Landmarker
+from anymark.learn.train.losses import gaussian_nll
+from anymark.learn.train.recipe import LandmarkRecipe
+
+HELD_OUT_SOURCES = ("faker", "sfhq", "sfhq_t2i", "congress")
+OUTER_EYES = (33, 263)
+
+
+class LandmarkTask:
+    """Trains a `Landmarker` on photo sets; scores it on the held-out photos from true boxes.
+
+    Raises:
+        AnymarkError: no data, or data that does not fit its layout.
+    """
+
+    def __init__(self, recipe: LandmarkRecipe, photos: Path, cache: Path | None, limit: int | None = None) -> None:
+        data = recipe.data
+        if not data.sources:
+            raise AnymarkError("the recipe names no data.sources")
+        self.recipe = recipe
+        torch.manual_seed(recipe.train.seed)
+        self.model = Landmarker(recipe.encoder, recipe.predictor)
+        self._train = {
+            source: load_photos(photos, source, data.store_size, "train", cache=cache, limit=limit)
+            for source in data.sources
+        }
+        self._held_out = [
+            load_photos(photos, source, data.store_size, "held-out", cache=cache)
+            for source in HELD_OUT_SOURCES
+            if source in data.sources
+        ]
+
+    def to(self, device: torch.device) -> None:
+        recipe = self.recipe
+        sets = [
+            LandmarkSet.create(p, load_layout(p.layout), recipe.data.sources[source], device)
+            for source, p in self._train.items()
+        ]
+        self.sampler = Sampler(
+            sets,
+            recipe.encoder.input_size,
+            recipe.data.window_scale,
+            recipe.data.queries,
+            recipe.geometry,
+            recipe.appearance,
+        )
+        self.held_out = [LandmarkSet.create(p, load_layout(p.layout), 1.0, device) for p in self._held_out]
+
+    def draw(self, batch: int, generator: Generator) -> Batch:
+        return self.sampler.draw(batch, generator)
+
+    def loss(self, model: Callable[..., Any], batch: Batch) -> Tensor:
+        image = batch.image.contiguous(memory_format=torch.channels_last)
+        return gaussian_nll(model(image, batch.queries_mm, batch.mask).float(), batch.target, batch.mask)
+
+    def evaluate(self, model: nn.Module) -> dict[str, float]:
+        if not self.held_out:
+            return {}
+        errors, sigmas = [], []
+        for data in self.held_out:
+            landmarks_px, sigma_px = predict_photos(model, data, self.recipe)
+            distance = (landmarks_px - data.photos.points_px).norm(dim=-1)[:, :468]
+            errors.append(distance.mean(1) / eye_distance_3d(data.photos))
+            sigmas.append((distance.square() / (2 * sigma_px[:, :468].square())).mean(1))
+        error = torch.cat(errors)
+        return {
+            "NME %": 100 * float(error.mean()),
+            "median NME %": 100 * float(error.median()),
+            "calibration": float(torch.cat(sigmas).median()),  # 1: sigma says how large errors are
+        }
+
+
+def eye_distance_3d(photos: PhotoSet) -> Float[Tensor, " N"]:
+    """Distance of the outer eye corners with depth, in pixels: profiles count as frontal faces do."""
+    corners = torch.cat([photos.points_px, photos.depth_px[..., None]], -1)[:, list(OUTER_EYES)]
+    return (corners[:, 0] - corners[:, 1]).norm(dim=-1)
+
+
+def predict_photos(
+    model: nn.Module, data: LandmarkSet, recipe: LandmarkRecipe, batch: int = 64
+) -> tuple[Float[Tensor, "N P 2"], Float[Tensor, "N P"]]:
+    """The layout's points on every photo of a set, from the true boxes: pixels and sigma in pixels."""
+    device, photos = data.points_mm.device, data.photos
+    xy, sigma = [], []
+    for i in range(0, len(photos), batch):
+        part = slice(i, i + batch)
+        window = sample_windows(
+            photos.box_px[part], recipe.data.window_scale, NO_AUGMENTATION, Generator(device=device)
+        )
+        n = len(window)
+        black = torch.zeros(n, 3, device=device)
+        image = cut_windows(
+            photos.images[part].float() / 255,
+            window,
+            recipe.encoder.input_size,
+            photos.valid_box_px[part],
+            black,
+            black[:, 0] > 0,
+        )
+        out = model(image, data.points_mm[None]).float()
+        xy.append(to_photo(out[..., :2], window))
+        sigma.append(out[..., 2].exp() * window[:, :, 0].norm(dim=1)[:, None])
+    return torch.cat(xy), torch.cat(sigma)

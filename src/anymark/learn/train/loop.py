@@ -1,0 +1,281 @@
+"""The training loop that every system shares: Fabric, AdamW, warm-up + cosine, EMA, resumable checkpoints."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from lightning.fabric import Fabric
+from safetensors.torch import load_file, save_file
+from torch import Generator, Tensor, nn
+from torch.utils.tensorboard import SummaryWriter
+
+from anymark.errors import AnymarkError
+from anymark.learn.train.recipe import TrainConfig
+
+CHECKPOINT = "last.ckpt"
+WEIGHTS = "weights.safetensors"
+
+
+class Task(Protocol):
+    """What a system brings to the loop."""
+
+    model: nn.Module
+
+    def to(self, device: torch.device) -> None:
+        """Move the data to the device that it is augmented on."""
+        ...
+
+    def draw(self, batch: int, generator: Generator) -> Any:
+        """One training batch, on the device."""
+        ...
+
+    def loss(self, model: Callable[..., Any], batch: Any) -> Tensor:
+        """The loss of a batch, a scalar."""
+        ...
+
+    def evaluate(self, model: nn.Module) -> dict[str, float]:
+        """Held-out metrics; the first is shown while training."""
+        ...
+
+
+class Ema:
+    """Exponential moving average of a model's parameters; buffers are copied."""
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.state = {k: v.detach().clone() for k, v in model.state_dict().items()}
+
+    @torch.no_grad()
+    def update(self, model: nn.Module, step: int) -> None:
+        decay = min(self.decay, (1 + step) / (10 + step))  # short runs and first steps must not lag
+        for key, value in model.state_dict().items():
+            if value.is_floating_point():
+                self.state[key].lerp_(value, 1 - decay)
+            else:
+                self.state[key].copy_(value)
+
+
+def learning_rate(step: int, config: TrainConfig) -> float:
+    """Linear warm-up, then a cosine to zero at the last step."""
+    if step < config.warmup:
+        return config.lr * (step + 1) / config.warmup
+    done = (step - config.warmup) / max(1, config.steps - config.warmup)
+    return config.lr * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+
+
+def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Matrices and kernels decay; biases and norms (one-dimensional) do not."""
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    return [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+
+
+def fit(task: Task, config: TrainConfig, out: Path, recipe_text: str, *, accelerator: str = "auto") -> dict[str, float]:
+    """Train, or go on training, in the folder `out`.
+
+    The folder holds recipe.toml, last.ckpt (everything, to resume), weights.safetensors (the average, to export),
+    log.jsonl and tensorboard's files. SIGTERM and Ctrl-C save and stop; the same command goes on from there.
+
+    Returns:
+        The last held-out metrics.
+
+    Raises:
+        AnymarkError: `out` holds another recipe's run.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    _claim(out, recipe_text)
+    fabric = Fabric(accelerator=accelerator, devices="auto" if accelerator != "cpu" else 1, precision=config.precision)
+    fabric.launch()
+    torch.manual_seed(config.seed)
+    if config.init is not None:
+        load_weights(task.model, Path(config.init), resize=True)
+    task.to(fabric.device)
+    optimizer = torch.optim.AdamW(parameter_groups(task.model, config.weight_decay), config.lr, betas=(0.9, 0.98))
+    bare = task.model.to(fabric.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model, optimizer = fabric.setup(bare, optimizer)
+    ema = Ema(bare, config.ema)
+    step = 0
+    if (out / CHECKPOINT).exists():
+        step = _resume(fabric, out / CHECKPOINT, bare, optimizer, ema)
+        fabric.print(f"going on from step {step}", file=sys.stderr)
+
+    log = _Log(out, fabric.global_rank == 0, config.steps, step)
+    generator = Generator(device=fabric.device)
+    metrics: dict[str, float] = {}
+    saved = time.monotonic()
+    with _StopSignal() as stop:
+        while step < config.steps:
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(step, config)
+            # seeded by the step, so that a resumed run draws what an uninterrupted one would have drawn
+            generator.manual_seed((config.seed * 1_000_003 + step) * 1024 + fabric.global_rank)
+            bare.train()
+            loss = task.loss(model, task.draw(config.batch, generator))
+            fabric.backward(loss)
+            norm = fabric.clip_gradients(model, optimizer, max_norm=config.clip, error_if_nonfinite=False)
+            if torch.isfinite(norm):  # type: ignore[arg-type]  # a rare bad batch must not ruin the run
+                optimizer.step()
+            optimizer.zero_grad()
+            step += 1
+            ema.update(bare, step)
+            log.step(step, loss, norm, config.batch * fabric.world_size, optimizer.param_groups[0]["lr"])
+            if step % config.evaluate_every == 0 or step == config.steps:
+                metrics = _evaluate(task, bare, ema)
+                log.metrics(step, metrics)
+            if stop.requested or step == config.steps or time.monotonic() - saved > 60 * config.checkpoint_minutes:
+                _save(fabric, out, bare, optimizer, ema, step)
+                saved = time.monotonic()
+            if stop.requested:
+                fabric.print(f"stopped at step {step}; the same command goes on", file=sys.stderr)
+                break
+    log.close()
+    return metrics
+
+
+def load_weights(model: nn.Module, path: Path, *, resize: bool = False) -> None:
+    """Load a safetensors file of weights.
+
+    Args:
+        resize: where a grid pooling was trained for another input size, interpolate it.
+
+    Raises:
+        AnymarkError: the file is missing, or its weights are of another model.
+    """
+    try:
+        state = load_file(path)
+    except Exception as error:  # safetensors raises its own kinds
+        raise AnymarkError(f"{path}: no weights ({error})") from error
+    own = model.state_dict()
+    for key, value in state.items():
+        if resize and key in own and value.shape != own[key].shape and key == "encoder.pool.4.weight":
+            state[key] = _resize_grid(value, own[key].shape[1], state["encoder.pool.0.weight"].shape[0])
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        raise AnymarkError(f"{path}: weights of another model ({str(error).splitlines()[-1].strip()})") from error
+
+
+def _resize_grid(weight: Tensor, columns: int, channels: int) -> Tensor:
+    """(D, channels * G * G) -> (D, channels * H * H): the same sum over a finer or coarser grid."""
+    old, new = (math.isqrt(n // channels) for n in (weight.shape[1], columns))
+    grid = weight.view(-1, channels, old, old)
+    grid = nn.functional.interpolate(grid, (new, new), mode="bilinear", align_corners=False) * (old / new) ** 2
+    return grid.flatten(1)
+
+
+def _claim(out: Path, recipe_text: str) -> None:
+    kept = out / "recipe.toml"
+    if kept.exists() and (out / CHECKPOINT).exists() and kept.read_text() != recipe_text:
+        raise AnymarkError(f"{out}: holds a run of another recipe; choose another --out, or delete it")
+    kept.write_text(recipe_text)
+
+
+def _save(fabric: Fabric, out: Path, model: nn.Module, optimizer: Any, ema: Ema, step: int) -> None:
+    """Write the checkpoint and the average, each under another name first: a kill leaves the old ones whole."""
+    partial = out / f"{CHECKPOINT}.tmp"
+    fabric.save(partial, {"model": model, "optimizer": optimizer, "ema": ema.state, "step": step})
+    if fabric.global_rank == 0:
+        os.replace(partial, out / CHECKPOINT)
+        save_file({k: v.contiguous() for k, v in ema.state.items()}, out / f"{WEIGHTS}.tmp")
+        os.replace(out / f"{WEIGHTS}.tmp", out / WEIGHTS)
+    fabric.barrier()
+
+
+def _resume(fabric: Fabric, path: Path, model: nn.Module, optimizer: Any, ema: Ema) -> int:
+    state = {"model": model, "optimizer": optimizer, "ema": ema.state, "step": 0}
+    fabric.load(path, state)
+    ema.state = {k: v.to(fabric.device) for k, v in state["ema"].items()}
+    return int(state["step"])
+
+
+def _evaluate(task: Task, model: nn.Module, ema: Ema) -> dict[str, float]:
+    kept = {k: v.detach().clone() for k, v in model.state_dict().items()}
+    model.load_state_dict(ema.state)
+    model.eval()
+    with torch.no_grad():
+        metrics = task.evaluate(model)
+    model.load_state_dict(kept)
+    return metrics
+
+
+class _StopSignal:
+    """Turns SIGTERM and Ctrl-C into a request that the loop answers after its step."""
+
+    requested = False
+
+    def __enter__(self) -> _StopSignal:
+        def request(*_: object) -> None:
+            self.requested = True
+
+        self._old = {s: signal.signal(s, request) for s in (signal.SIGTERM, signal.SIGINT)}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for s, handler in self._old.items():
+            signal.signal(s, handler)
+
+
+class _Log:
+    """Progress on stderr, log.jsonl and tensorboard; silent on all ranks but the first."""
+
+    def __init__(self, out: Path, active: bool, steps: int, first: int) -> None:
+        self.active, self.steps, self.first = active, steps, first
+        self.images, self.loss, self.count = 0, 0.0, 0
+        self.start = self.shown = time.monotonic()
+        self.headline = ""
+        if active:
+            self.file = (out / "log.jsonl").open("a")
+            self.board = SummaryWriter(str(out / "tensorboard"), purge_step=first)
+
+    def step(self, step: int, loss: Tensor, norm: Any, images: int, lr: float) -> None:
+        self.images += images
+        self.count += 1
+        now = time.monotonic()
+        if not self.active or (now - self.shown < 10 and step != self.steps):
+            return
+        self.loss = float(loss.detach())
+        speed = self.images / (now - self.start)
+        left = (self.steps - step) / max(1e-9, (step - self.first) / (now - self.start))
+        row = {"step": step, "loss": self.loss, "grad_norm": float(norm), "lr": lr, "images_per_s": round(speed, 1)}
+        self._write(row)
+        print(
+            f"step {step}/{self.steps}  loss {self.loss:.3f}  {speed:.0f} img/s  {_duration(left)} left{self.headline}",
+            file=sys.stderr,
+            flush=True,
+        )
+        self.shown = now
+
+    def metrics(self, step: int, metrics: dict[str, float]) -> None:
+        if not self.active:
+            return
+        name, value = next(iter(metrics.items()))
+        self.headline = f"  {name} {value:.3f}"
+        self._write({"step": step, **metrics})
+
+    def _write(self, row: dict[str, float]) -> None:
+        self.file.write(json.dumps(row) + "\n")
+        self.file.flush()
+        for key, value in row.items():
+            if key != "step":
+                self.board.add_scalar(key, value, int(row["step"]))
+
+    def close(self) -> None:
+        if self.active:
+            self.file.close()
+            self.board.close()
+
+
+def _duration(seconds: float) -> str:
+    minutes = int(seconds // 60)
+    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"

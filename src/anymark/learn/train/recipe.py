@@ -1,0 +1,129 @@
+"""Recipes: one TOML file says all that a training run depends on."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import tomllib
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from anymark.errors import AnymarkError
+from anymark.learn.data.appearance import AppearanceConfig
+from anymark.learn.data.geometry import GeometryConfig
+from anymark.learn.models.encoder import EncoderConfig
+from anymark.learn.models.predictors import PredictorConfig
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """The loop's settings, the same for every system."""
+
+    steps: int = 10_000
+    batch: int = 64
+    """Samples a step and device."""
+    lr: float = 1e-3
+    warmup: int = 300
+    """Steps of linear warm-up; a cosine to zero follows."""
+    weight_decay: float = 0.02
+    clip: float = 10.0
+    """Largest norm of the gradient."""
+    ema: float = 0.999
+    """Decay of the average of the weights that is evaluated and exported."""
+    seed: int = 0
+    init: str | None = None
+    """Start from this run's weights.safetensors; where the input size differs the pooling is resized."""
+    evaluate_every: int = 500
+    checkpoint_minutes: float = 3.0
+    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+
+
+@dataclass(frozen=True)
+class LandmarkData:
+    """What the landmark detector learns from."""
+
+    sources: dict[str, float] = field(default_factory=dict)
+    """Photo set -> share of the samples."""
+    store_size: int = 256
+    """Side of the crops in memory, pixels."""
+    queries: int = 128
+    """Canonical points a sample."""
+    window_scale: float = 1.5
+    """Side of the window over the longer side of the face's box."""
+
+
+@dataclass(frozen=True)
+class LandmarkRecipe:
+    """A landmark detector."""
+
+    kind: Literal["landmarks"] = "landmarks"
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    predictor: PredictorConfig = field(default_factory=PredictorConfig)
+    data: LandmarkData = field(default_factory=LandmarkData)
+    geometry: GeometryConfig = field(default_factory=GeometryConfig)
+    appearance: AppearanceConfig = field(default_factory=AppearanceConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+
+
+def from_table(kind: type[T], table: dict[str, Any], where: str) -> T:
+    """Build a config dataclass from a TOML table.
+
+    Raises:
+        AnymarkError: an unknown key, with the nearest known ones, or a value of the wrong type.
+    """
+    hints = typing.get_type_hints(kind)
+    known = {f.name for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    values: dict[str, Any] = {}
+    for key, value in table.items():
+        if key not in known:
+            near = difflib.get_close_matches(key, known, 3) or sorted(known)
+            raise AnymarkError(f"{where}: unknown key {key!r}; known: {', '.join(near)}")
+        hint = hints[key]
+        if dataclasses.is_dataclass(hint):
+            if not isinstance(value, dict):
+                raise AnymarkError(f"{where}: {key} must be a table")
+            values[key] = from_table(hint, value, f"{where}: {key}")  # type: ignore[arg-type]
+        else:
+            values[key] = _checked(value, hint, f"{where}: {key}")
+    return kind(**values)
+
+
+def _checked(value: Any, hint: Any, where: str) -> Any:
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Literal:
+        if value not in args:
+            raise AnymarkError(f"{where}: {value!r} is none of {', '.join(map(repr, args))}")
+        return value
+    if origin is dict:
+        if not isinstance(value, dict):
+            raise AnymarkError(f"{where}: must be a table")
+        return {str(k): _checked(v, args[1], f"{where}.{k}") for k, v in value.items()}
+    options = tuple(a for a in args if a is not type(None)) or (hint,)
+    if float in options and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, options) or (isinstance(value, bool) and bool not in options):
+        raise AnymarkError(f"{where}: {value!r} is not {' or '.join(o.__name__ for o in options)}")
+    return value
+
+
+def load_recipe(path: Path) -> LandmarkRecipe:
+    """Read a recipe.
+
+    Raises:
+        AnymarkError: the file is missing, is not TOML, or holds a key or value that does not fit.
+    """
+    try:
+        table = tomllib.loads(path.read_text())
+    except OSError as error:
+        raise AnymarkError(f"{path}: cannot be read ({error.strerror})") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise AnymarkError(f"{path}: not a TOML file ({error})") from error
+    kinds = {"landmarks": LandmarkRecipe}
+    kind = table.get("kind", "landmarks")
+    if kind not in kinds:
+        raise AnymarkError(f"{path}: kind {kind!r} is none of {', '.join(kinds)}")
+    return from_table(kinds[kind], table, str(path))

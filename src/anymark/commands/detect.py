@@ -1,0 +1,197 @@
+"""`anymark detect`: find, draw and write the points of every head in photos."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+from tyro.conf import Positional, UseAppendAction, arg
+
+from anymark.canonical import Layout
+from anymark.detect.detector import Detector, as_layout
+from anymark.detect.draw import draw
+from anymark.detect.files import output_names, photos
+from anymark.detect.image import open_photo
+from anymark.detect.landmarks import Landmarks
+from anymark.detect.write import Found, csv_file, json_file, write_image, write_json
+from anymark.errors import AnymarkError
+
+DEFAULT_LAYOUT = "ibug68"
+DEFAULT_OUT = Path("anymark-out")
+
+_JPEG_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo")
+
+
+@dataclass
+class Detect:
+    """Find the points of every head in photos.
+
+    Draws them, writes them as JSON and prints a line a face. A bad file is named on stderr, the others are still done,
+    and the exit code is 2.
+    """
+
+    files: Positional[Annotated[tuple[str, ...], arg(metavar="FILES...")]]
+    """Photos, folders (their images) and globs."""
+    layout: Annotated[str | None, arg(metavar="NAME|FILE")] = None
+    """Points to look for; ibug68 unless --point is given."""
+    point: UseAppendAction[Annotated[tuple[str, ...], arg(metavar="X,Y,Z")]] = ()
+    """A single point, in millimetres of the head frame (+x = the subject's left, +y up, +z out of the face); it is
+    added to the layout, if there is one."""
+    out: Annotated[Path | None, arg(metavar="DIR")] = None
+    """Folder for a drawing and a JSON file of each photo; anymark-out unless --json or --csv is given."""
+    json: Annotated[Path | None, arg(metavar="FILE")] = None
+    """One JSON file of all photos."""
+    csv: Annotated[Path | None, arg(metavar="FILE")] = None
+    """One CSV file of all photos, a row a point."""
+    max_heads: Annotated[int | None, arg(metavar="N")] = None
+    """The largest N heads of each photo only."""
+    model: Annotated[str, arg(metavar="NAME|DIR")] = "small"
+    """Landmark model."""
+    locator: Annotated[str, arg(metavar="NAME|DIR")] = "locator"
+    """Model that finds the heads."""
+
+    def run(self) -> int:
+        """Do it; returns the exit code: 0, 2 where a file was bad, 130 where the user stopped it.
+
+        Raises:
+            AnymarkError: nothing can be done at all: a bad layout, model or place to write to.
+        """
+        if not self.files:
+            raise AnymarkError("no photos given: anymark detect FILES...")
+        if self.max_heads is not None and self.max_heads < 1:
+            raise AnymarkError(f"--max-heads {self.max_heads}: must be at least 1")
+        layout = asked_layout(self.layout, self.point)
+        paths, problems = _expand(self.files)
+        for target in (self.json, self.csv):
+            if target is not None and target.resolve() in {path.resolve() for path in paths}:
+                raise AnymarkError(f"{target}: would overwrite a photo")
+        detector = Detector(self.model, self.locator)
+        detector.load()
+        out = self.out or (None if self.json or self.csv else DEFAULT_OUT)
+        for problem in problems:
+            _complain(problem)
+        if paths and out is not None:
+            _make_folder(out)
+        failed, interrupted = len(problems), False
+        with ExitStack() as stack:
+            sinks: list[Callable[[Found], None]] = []
+            if self.json:
+                sinks.append(stack.enter_context(json_file(self.json, layout)))
+            if self.csv:
+                sinks.append(stack.enter_context(csv_file(self.csv)))
+            try:
+                for index, (path, name) in enumerate(zip(paths, output_names(paths), strict=True)):
+                    _show_progress(index, len(paths))
+                    try:
+                        self._one(detector, layout, path, out / name if out else None, sinks)
+                    except AnymarkError as error:
+                        failed += 1
+                        _complain(error)
+            except KeyboardInterrupt:  # leaves the block in order, so what was done is written
+                interrupted = True
+                _complain("stopped; what was done is written")
+        _show_progress(len(paths), len(paths))
+        return 130 if interrupted else 2 if failed else 0
+
+    def _one(
+        self, detector: Detector, layout: Layout, path: Path, target: Path | None, sinks: list[Callable[[Found], None]]
+    ) -> None:
+        """One photo: `target` is where its drawing and JSON go, without suffix."""
+        photo = open_photo(path)
+        faces = detector.detect(photo, layout, max_heads=self.max_heads)
+        name = os.fsencode(path).decode("utf-8", "replace")  # a name may hold bytes that no file or terminal takes
+        found = Found(name, photo.full_size_px, layout, faces)
+        for sink in sinks:
+            sink(found)
+        if target is not None:
+            suffix = ".jpg" if path.suffix.lower() in _JPEG_SUFFIXES else ".png"
+            write_image(target.with_name(target.name + suffix), draw(photo, faces))
+            write_json(target.with_name(target.name + ".json"), found)
+        for line in lines(name, faces):
+            _say(line)
+
+
+def lines(name: str, faces: Sequence[Landmarks]) -> list[str]:
+    """What is printed about a photo: a line a face."""
+    if not faces:
+        return [f"{name}  no face"]
+    return [
+        f"{name}  face {number}/{len(faces)}  score {face.score:.2f}"
+        f"  box {','.join(str(round(float(value))) for value in face.box_px)}"
+        f"  {len(face)} point{'s' * (len(face) != 1)}  sigma {float(np.median(face.sigma_px)):.1f} px"
+        for number, face in enumerate(faces, 1)
+    ]
+
+
+def asked_layout(name: str | None, points: Sequence[str]) -> Layout:
+    """The layout of a command line: --layout with the points of --point after its own, either alone, or the default.
+
+    Raises:
+        AnymarkError: no such layout, or a point that is not three numbers.
+    """
+    if not points:
+        return as_layout(name or DEFAULT_LAYOUT)
+    single = Layout("points", np.array([_parse_point(text) for text in points], np.float32), names=tuple(points))
+    if name is None:
+        return single
+    base = as_layout(name)
+    return Layout(
+        f"{base.name}+points",
+        np.concatenate([base.points_mm, single.points_mm]),
+        names=(base.names or ("",) * len(base)) + tuple(points),
+        edges=base.edges,
+        triangles=base.triangles,
+        regions=base.regions,
+    )
+
+
+def _parse_point(text: str) -> list[float]:
+    try:
+        x, y, z = (float(part) for part in text.split(","))
+    except ValueError:
+        raise AnymarkError(f"--point {text}: three numbers x,y,z in millimetres are needed") from None
+    if not np.isfinite([x, y, z]).all():
+        raise AnymarkError(f"--point {text}: not finite")
+    return [x, y, z]
+
+
+def _expand(names: Sequence[str]) -> tuple[list[Path], list[AnymarkError]]:
+    found: dict[Path, None] = {}  # in order, each once
+    problems: list[AnymarkError] = []
+    for name in names:
+        try:
+            found.update(dict.fromkeys(photos(name)))
+        except AnymarkError as error:
+            problems.append(error)
+    return list(found), problems
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise AnymarkError(f"{folder}: cannot write ({(error.strerror or str(error)).lower()})") from None
+
+
+def _say(line: str) -> None:
+    try:
+        print(line, flush=True)
+    except BrokenPipeError:  # whoever read us has gone (`| head`), but the files are still to be written
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _complain(problem: AnymarkError | str) -> None:
+    print(f"anymark: {problem}", file=sys.stderr, flush=True)
+
+
+def _show_progress(done: int, total: int) -> None:
+    """A line on the terminal that the next print writes over; nothing for single photos, pipes and logs."""
+    if total > 1 and sys.stderr.isatty():
+        text = f"{done}/{total}" if done < total else ""
+        print(f"\r{text}\x1b[K", end="\r", file=sys.stderr, flush=True)

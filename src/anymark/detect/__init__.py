@@ -1,0 +1,1 @@
+"""Run time: photo -> heads -> landmarks, with numpy, onnxruntime and Pillow only."""

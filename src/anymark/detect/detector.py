@@ -1,0 +1,214 @@
+"""The detector: encode a head once, query it as often as you like."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from anymark.canonical import Layout, load_layout
+from anymark.detect.image import Photo, Source, open_photo
+from anymark.detect.landmarker import BATCH, Landmarker
+from anymark.detect.landmarks import Landmarks
+from anymark.detect.locate import LEVELS_PX, Box, Locator
+from anymark.detect.model import Model
+from anymark.detect.window import Window, check_box, crop
+
+Points = str | os.PathLike[str] | Layout | npt.NDArray[np.floating]
+"""What can be asked of a head: a layout, its name, its file, or points (N, 3) in millimetres of the head frame."""
+
+
+@dataclass(frozen=True, eq=False)
+class Head:
+    """One encoded head of one photo; made by `Detector.encode`."""
+
+    code: npt.NDArray[np.float32]
+    """(K, 3) or (D,) what the network made of it."""
+    window: Window
+    """The square that the network saw, pixels of the photo."""
+    box_px: npt.NDArray[np.float64]
+    """(4,) [x0, y0, x1, y1] the face, pixels of the photo."""
+    score: float
+    """0..1, the locator's; 1 for boxes and windows of the caller's."""
+    image_size_px: tuple[int, int]
+    """(width, height) of the photo, upright."""
+    landmarker: Landmarker
+
+    def query(self, points: Points) -> Landmarks:
+        """Where these points are; any layout, any number of times.
+
+        Raises:
+            AnymarkError: no such layout, or points that are not (N, 3) finite numbers.
+        """
+        layout = as_layout(points)
+        found = self.landmarker.landmarks(self.code, layout.points_mm)
+        return Landmarks(
+            layout=layout,
+            xy_px=self.window.to_image(found[:, :2]).astype(np.float32),
+            sigma_px=np.exp(found[:, 2]) * np.float32(self.window.side_px / 2),
+            box_px=self.box_px,
+            window=self.window,
+            score=self.score,
+        )
+
+
+class Detector:
+    """Finds heads in photos and any point on them.
+
+    Models are loaded at first use, and verified by their SHA-256; `load` does it at once.
+
+    Args:
+        model: A landmark model of the package by name, or a model's folder.
+        locator: A locator of the package by name, or a model's folder; not needed where boxes or windows are given.
+        providers: onnxruntime's execution providers, best first; None is the CPU.
+        threads: Threads of each network; None is all cores.
+        levels_px: Longest sides, ascending, that photos are searched for faces at.
+
+    Raises:
+        AnymarkError: no such model or provider.
+    """
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str] = "small",
+        locator: str | os.PathLike[str] = "locator",
+        providers: Sequence[str] | None = None,
+        threads: int | None = None,
+        levels_px: Sequence[int] = LEVELS_PX,
+    ) -> None:
+        self._names = (model, locator)
+        self._options = (providers, threads)
+        self._levels_px = levels_px
+
+    @cached_property
+    def landmarker(self) -> Landmarker:
+        """The landmark model."""
+        return Landmarker(Model(self._names[0], "landmarks", *self._options))
+
+    @cached_property
+    def locator(self) -> Locator:
+        """The locator model."""
+        return Locator(Model(self._names[1], "locator", *self._options), self._levels_px)
+
+    def load(self) -> None:
+        """Load and verify both models now."""
+        self.landmarker.load()
+        self.locator.load()
+
+    def encode(self, image: Source, windows: Sequence[Window] | None = None) -> list[Head]:
+        """The heads of one photo, to be queried.
+
+        Args:
+            image: A file, a Pillow image or an array; see `open_photo`.
+            windows: Where the heads are, in pixels of the photo, when you know (the next frame of a video): their order
+                is kept. None searches the photo, largest head first.
+
+        Raises:
+            AnymarkError: a bad photo or model.
+        """
+        photo = open_photo(image)
+        if windows is None:
+            return self._heads(self._look(photo, self.locator.locate(photo)))
+        return self._heads([self._view(photo, window, self._box_of(window), 1.0) for window in windows])
+
+    def detect(
+        self,
+        image: Source,
+        layout: Points = "ibug68",
+        boxes: npt.ArrayLike | None = None,
+        max_heads: int | None = None,
+    ) -> list[Landmarks]:
+        """The landmarks of every head of one photo, largest first; an empty list where there is none.
+
+        Args:
+            image: A file, a Pillow image or an array; see `open_photo`.
+            layout: What to look for.
+            boxes: (M, 4) faces [x0, y0, x1, y1] in pixels, when you know them: their order is kept.
+            max_heads: The first so many only.
+
+        Raises:
+            AnymarkError: a bad photo, layout, box or model.
+        """
+        asked, photo = as_layout(layout), open_photo(image)
+        if boxes is None:
+            found = self.locator.locate(photo)
+        else:
+            found = [Box(check_box(box), 1.0, 0.0) for box in np.asarray(boxes, np.float64)]
+        return [head.query(asked) for head in self._heads(self._look(photo, found[:max_heads]))]
+
+    def detect_batch(
+        self, images: Iterable[Source], layout: Points = "ibug68", max_heads: int | None = None
+    ) -> list[list[Landmarks]]:
+        """`detect` for many photos, their heads encoded together; one list of heads a photo, in the order given.
+
+        Photos are opened one after another and let go once their heads are cut out, so `images` may be a generator.
+        """
+        asked = as_layout(layout)
+        results: list[list[Landmarks]] = []
+        remaining = iter(images)
+        while group := list(islice(remaining, BATCH)):
+            photos = map(open_photo, group)
+            views = [self._look(photo, self.locator.locate(photo)[:max_heads]) for photo in photos]
+            heads = iter(self._heads([view for seen in views for view in seen]))
+            results += [[head.query(asked) for head in islice(heads, len(seen))] for seen in views]
+        return results
+
+    def _look(self, photo: Photo, boxes: Sequence[Box]) -> list[_View]:
+        scale = self.landmarker.window_scale
+        windows = [Window.from_box(box.box_px, scale, box.roll_rad) for box in boxes]
+        return [self._view(photo, window, box.box_px, box.score) for window, box in zip(windows, boxes, strict=True)]
+
+    def _view(self, photo: Photo, window: Window, box_px: npt.NDArray[np.float64], score: float) -> _View:
+        pixels = crop(photo.pixels, window.scaled(1 / photo.shrink), self.landmarker.input_size)
+        return _View(window, box_px, score, photo.full_size_px, pixels)
+
+    def _box_of(self, window: Window) -> npt.NDArray[np.float64]:
+        half = window.side_px / 2 / self.landmarker.window_scale
+        return np.concatenate([window.centre_px - half, window.centre_px + half])
+
+    def _heads(self, views: Sequence[_View]) -> list[Head]:
+        if not views:
+            return []
+        codes = self.landmarker.encode(np.stack([view.pixels for view in views]))
+        return [
+            Head(code, view.window, view.box_px, view.score, view.image_size_px, self.landmarker)
+            for code, view in zip(codes, views, strict=True)
+        ]
+
+
+@dataclass(frozen=True, eq=False)
+class _View:
+    """A head cut out of its photo, before it is encoded."""
+
+    window: Window
+    box_px: npt.NDArray[np.float64]
+    score: float
+    image_size_px: tuple[int, int]
+    pixels: npt.NDArray[np.uint8]
+
+
+def as_layout(points: Points) -> Layout:
+    """A layout, its name, its file or points (N, 3) in millimetres -> the layout.
+
+    Raises:
+        AnymarkError: no such layout, or points that are not (N, 3) finite numbers.
+    """
+    if isinstance(points, Layout):
+        return points
+    if isinstance(points, np.ndarray):
+        return Layout("points", points.astype(np.float32))
+    if isinstance(points, str) and not Path(points).suffix:
+        return _shipped(points)
+    return load_layout(points)
+
+
+@lru_cache(maxsize=32)
+def _shipped(name: str) -> Layout:
+    """A layout of the package; its file is read once, not once a frame."""
+    return load_layout(name)

@@ -1,0 +1,152 @@
+"""Model folders: a card.json beside the ONNX files it vouches for with their SHA-256."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+
+from anymark.errors import AnymarkError
+
+MODELS = Path(__file__).parents[1] / "models"
+"""The models that ship in the package."""
+
+CARD_FORMAT = 1
+
+_QUIET = 4  # onnxruntime's log level "fatal only": its errors reach us as exceptions, and one line is to be printed
+
+
+class Model:
+    """A verified model folder.
+
+    Args:
+        name_or_folder: A model of the package by name, or a folder.
+        kind: "landmarks" or "locator"; what its card must say.
+        providers: onnxruntime's execution providers, best first; None is the CPU.
+        threads: Threads of a network; None is all cores.
+
+    Raises:
+        AnymarkError: no such model, a damaged card, or another kind of model than asked for.
+    """
+
+    def __init__(
+        self,
+        name_or_folder: str | os.PathLike[str],
+        kind: str,
+        providers: Sequence[str] | None = None,
+        threads: int | None = None,
+    ) -> None:
+        self.folder = _find(name_or_folder, kind)
+        self.card = _read_card(self.folder / "card.json", kind)
+        self._providers = list(providers) if providers is not None else ["CPUExecutionProvider"]
+        available = onnxruntime.get_available_providers()
+        for provider in self._providers:
+            if provider not in available:
+                raise AnymarkError(f"{provider}: onnxruntime has no such provider here; it has {', '.join(available)}")
+        self._threads = threads
+
+    def need(self, key: str) -> Any:
+        """A value of the card.
+
+        Raises:
+            AnymarkError: the card lacks it.
+        """
+        if key not in self.card:
+            raise AnymarkError(f"{self.folder / 'card.json'}: lacks {key!r}")
+        return self.card[key]
+
+    def network(self, file: str, outputs: Sequence[str]) -> Network:
+        """One of the model's networks, read and checked against the card's SHA-256.
+
+        Raises:
+            AnymarkError: the file is missing, empty, not the one of the card, or not a network with these outputs.
+        """
+        path = self.folder / file
+        wanted = self.need("files").get(file, {}).get("sha256")
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise AnymarkError(f"{path}: {(error.strerror or str(error)).lower()}") from None
+        if not content:
+            raise AnymarkError(f"{path}: empty file")
+        found = hashlib.sha256(content).hexdigest()
+        if found != wanted:
+            raise AnymarkError(f"{path}: SHA-256 is {found[:12]}..., the card says {str(wanted)[:12]}...")
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = _QUIET
+        if self._threads is not None:
+            options.intra_op_num_threads = self._threads
+        try:
+            session = onnxruntime.InferenceSession(content, options, providers=self._providers)
+        except Exception as error:  # onnxruntime's exceptions share no base class of their own
+            raise AnymarkError(f"{path}: onnxruntime cannot load it ({_first_line(error)})") from None
+        names = [output.name for output in session.get_outputs()]
+        if not set(outputs) <= set(names):
+            raise AnymarkError(f"{path}: gives {', '.join(names)}, not {', '.join(outputs)}")
+        return Network(path, session, list(outputs))
+
+
+class Network:
+    """A loaded ONNX file with named inputs and outputs."""
+
+    def __init__(self, path: Path, session: onnxruntime.InferenceSession, outputs: list[str]) -> None:
+        self.path = path
+        self._session = session
+        self._outputs = outputs
+
+    def __call__(self, **inputs: npt.NDArray[Any]) -> list[npt.NDArray[np.float32]]:
+        """Run it; arrays in by name, arrays out in the order that `Model.network` was given.
+
+        Raises:
+            AnymarkError: the network refuses these inputs.
+        """
+        try:
+            results: Any = self._session.run(self._outputs, inputs)
+        except Exception as error:
+            raise AnymarkError(f"{self.path}: {_first_line(error)}") from None
+        return results
+
+
+def available_models(kind: str) -> list[str]:
+    """Names of the models of one kind that ship in the package."""
+    cards = sorted(MODELS.glob("*/card.json"))
+    return [card.parent.name for card in cards if json.loads(card.read_bytes()).get("kind") == kind]
+
+
+def _find(name_or_folder: str | os.PathLike[str], kind: str) -> Path:
+    folder = Path(name_or_folder)
+    if len(folder.parts) == 1 and (MODELS / folder / "card.json").is_file():
+        return MODELS / folder
+    if (folder / "card.json").is_file():
+        return folder
+    if folder.is_dir():
+        raise AnymarkError(f"{folder}: not a model (no card.json)")
+    known = available_models(kind)
+    near = difflib.get_close_matches(str(name_or_folder), known, n=3, cutoff=0.4) or known
+    raise AnymarkError(f"{name_or_folder}: no such model" + (f"; did you mean {', '.join(near)}?" if near else ""))
+
+
+def _read_card(path: Path, kind: str) -> dict[str, Any]:
+    try:
+        card = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise AnymarkError(f"{path}: not a model card ({_first_line(error)})") from None
+    if not isinstance(card, dict) or not isinstance(card.get("files", {}), dict):
+        raise AnymarkError(f"{path}: not a model card")
+    if card.get("format") != CARD_FORMAT:
+        raise AnymarkError(f"{path}: format {card.get('format')!r}; this anymark reads {CARD_FORMAT}")
+    if card.get("kind") != kind:
+        raise AnymarkError(f"{path}: a model of kind {card.get('kind')!r}, not {kind!r}")
+    return card
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]

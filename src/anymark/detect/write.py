@@ -1,0 +1,121 @@
+"""Results on disk: JSON, CSV and pictures, each written whole or not at all.
+
+JSON of one image::
+
+    {"format": 1, "image": "photo.jpg", "size": [width, height], "layout": "ibug68",
+     "faces": [{"score": 0.98, "box_px": [x0, y0, x1, y1],
+                "window": {"centre_px": [x, y], "side_px": s, "roll_rad": r},
+                "points": [[x, y, sigma], ...]}]}
+
+JSON of many: ``{"format": 1, "layout": ..., "images": [{"image": ..., "size": ..., "faces": ...}, ...]}``.
+
+CSV has a row a point: ``image,face,point,name,x_px,y_px,sigma_px``; faces count from 1, points from 0. All in pixels of
+the photo, upright, (0, 0) = outer corner of its top-left pixel.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Literal
+
+from PIL import Image
+
+from anymark.canonical import Layout
+from anymark.detect.landmarks import Landmarks
+from anymark.errors import AnymarkError
+
+FORMAT = 1
+
+CSV_COLUMNS = ("image", "face", "point", "name", "x_px", "y_px", "sigma_px")
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """What was found in one image."""
+
+    name: str
+    """The image's path as the user gave it."""
+    size_px: tuple[int, int]
+    """(width, height), upright."""
+    layout: Layout
+    faces: Sequence[Landmarks]
+
+    def to_dict(self) -> dict[str, Any]:
+        """One entry of the JSON above."""
+        return {"image": self.name, "size": list(self.size_px), "faces": [face.to_dict() for face in self.faces]}
+
+
+@contextmanager
+def atomic(path: Path, mode: Literal["w", "wb"]) -> Iterator[IO[Any]]:
+    """A file that appears under its name, whole, when the block ends well, and not at all otherwise.
+
+    Raises:
+        AnymarkError: the file cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") if mode == "wb" else open(temporary, "w", encoding="utf-8", newline="") as file:
+            yield file
+        os.replace(temporary, path)
+    except OSError as error:
+        raise AnymarkError(f"{path}: cannot write ({(error.strerror or str(error)).lower()})") from None
+    finally:
+        with suppress(OSError):  # gone by now, or never there
+            temporary.unlink()
+
+
+def write_image(path: Path, image: Image.Image) -> None:
+    """A picture, JPEG or PNG by its suffix."""
+    with atomic(path, "wb") as file:
+        if path.suffix.lower() in (".jpg", ".jpeg"):
+            image.save(file, "JPEG", quality=92, subsampling=0)
+        else:
+            image.save(file, "PNG", compress_level=3)
+
+
+def write_json(path: Path, found: Found) -> None:
+    """The faces of one image."""
+    with atomic(path, "w") as file:
+        entry = {"format": FORMAT, "layout": found.layout.name} | found.to_dict()
+        file.write(json.dumps(entry) + "\n")
+
+
+@contextmanager
+def json_file(path: Path, layout: Layout) -> Iterator[Callable[[Found], None]]:
+    """One JSON file of many images; call what it yields once an image."""
+    with atomic(path, "w") as file:
+        file.write(f'{{"format": {FORMAT}, "layout": {json.dumps(layout.name)}, "images": [')
+        separator = "\n"
+
+        def add(found: Found) -> None:
+            nonlocal separator
+            file.write(separator + json.dumps(found.to_dict()))
+            separator = ",\n"
+
+        yield add
+        file.write("\n]}\n")
+
+
+@contextmanager
+def csv_file(path: Path) -> Iterator[Callable[[Found], None]]:
+    """One CSV file of many images; call what it yields once an image."""
+    with atomic(path, "w") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(CSV_COLUMNS)
+
+        def add(found: Found) -> None:
+            names = found.layout.names or ("",) * len(found.layout)
+            for number, face in enumerate(found.faces, 1):
+                points = face.to_dict()["points"]
+                writer.writerows(
+                    (found.name, number, index, name, *point)
+                    for index, (name, point) in enumerate(zip(names, points, strict=True))
+                )
+
+        yield add

@@ -1,0 +1,222 @@
+"""`anymark detect` and `anymark demo`: what they print, write and exit with."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from synthetic import blobs
+
+from anymark.cli import main
+from anymark.commands import demo
+from anymark.commands.detect import Detect, asked_layout
+from anymark.detect.detector import Detector
+
+LAYOUT = "x,y,z,name\n0,0,0,middle\n40,0,0,left\n-40,0,0,right\n0,60,0,\n"
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(tmp_path: Path, models: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs `anymark detect` in a folder with photos and a layout; gives its exit code, stdout and stderr."""
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(blobs(320, 240, (100, 120))).save("one.jpg", quality=98)
+    Image.fromarray(np.maximum(blobs(320, 240, (80, 120), sigma=8), blobs(320, 240, (220, 120)))).save("two.png")
+    Image.new("RGB", (64, 64)).save("none.png")
+    Path("layout.csv").write_text(LAYOUT)
+
+    def call(*argv: str, layout: str | None = "layout.csv") -> tuple[int, str, str]:
+        model = ("--model", str(models / "basis"), "--locator", str(models / "locator"))
+        code = main(["detect", *argv, *(("--layout", layout) if layout else ()), *model])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return call
+
+
+def test_a_photo_with_the_defaults(run: Run) -> None:
+    code, out, err = run("one.jpg")
+    assert (code, err) == (0, "")
+    assert out.startswith("one.jpg  face 1/1  score 0.9")
+    assert out.endswith("4 points  sigma 0.6 px\n")
+    assert sorted(p.name for p in Path("anymark-out").iterdir()) == ["one.anymark.jpg", "one.anymark.json"]
+    data = json.loads(Path("anymark-out/one.anymark.json").read_text())
+    np.testing.assert_allclose(data["faces"][0]["points"][0][:2], [100, 120], atol=0.2)
+    with Image.open("anymark-out/one.anymark.jpg") as drawing:
+        assert drawing.size == (320, 240)
+
+
+def test_a_line_a_face(run: Run) -> None:
+    code, out, _ = run("two.png", "none.png")
+    assert code == 0
+    lines = out.splitlines()
+    assert [line.split("  ")[:2] for line in lines] == [
+        ["two.png", "face 1/2"],
+        ["two.png", "face 2/2"],
+        ["none.png", "no face"],
+    ]
+    assert json.loads(Path("anymark-out/none.anymark.json").read_text())["faces"] == []
+    assert run("two.png", "--max-heads", "1")[1].count("face 1/1") == 1
+
+
+def test_bad_files_do_not_stop_the_others(run: Run) -> None:
+    Path("broken.jpg").write_bytes(Path("one.jpg").read_bytes()[:500])
+    Path("text.png").write_text("no image")
+    Path("empty").mkdir()
+    code, out, err = run("broken.jpg", "one.jpg", "missing.jpg", "text.png", "empty", "two.png", "*.gif")
+    assert code == 2
+    assert [line.split("  ")[0] for line in out.splitlines()] == ["one.jpg", "two.png", "two.png"]
+    assert len(err.splitlines()) == 5
+    assert all(line.startswith("anymark: ") for line in err.splitlines())
+    for name in ("broken.jpg", "missing.jpg", "text.png", "empty", "*.gif"):
+        assert f"anymark: {name}: " in err
+    assert "Traceback" not in err
+    assert Path("anymark-out/two.anymark.png").exists()
+
+
+def test_a_folder_and_a_glob(run: Run) -> None:
+    code, out, _ = run(".", "*.jpg")  # each photo once
+    assert code == 0
+    assert [line.split("  ")[0] for line in out.splitlines()] == ["none.png", "one.jpg", "two.png", "two.png"]
+    assert run(".", "--out", ".")[0] == 0
+    assert [line.split("  ")[0] for line in run(".")[1].splitlines()] == ["none.png", "one.jpg", "two.png", "two.png"]
+
+
+def test_json_and_csv_of_all(run: Run) -> None:
+    code, _, _ = run("one.jpg", "two.png", "none.png", "--json", "all.json", "--csv", "all.csv")
+    assert code == 0
+    assert not Path("anymark-out").exists()
+    images = json.loads(Path("all.json").read_text())["images"]
+    assert [len(image["faces"]) for image in images] == [1, 2, 0]
+    with open("all.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 3 * 4
+    assert rows[1]["name"] == "left"
+    assert float(rows[1]["x_px"]) == images[0]["faces"][0]["points"][1][0]
+    run("one.jpg", "--json", "all.json", "--out", "drawn")
+    assert Path("drawn/one.anymark.jpg").exists()
+
+
+def test_the_results_of_the_others_are_in_the_files_of_all(run: Run) -> None:
+    code, _, _ = run("missing.jpg", "one.jpg", "--json", "all.json")
+    assert code == 2
+    assert [image["image"] for image in json.loads(Path("all.json").read_text())["images"]] == ["one.jpg"]
+
+
+def test_points_of_the_callers(run: Run) -> None:
+    assert "  1 point  " in run("one.jpg", "--point", "-10,20.5,0", "--json", "p.json", layout=None)[1]
+    (point,) = json.loads(Path("p.json").read_text())["images"][0]["faces"][0]["points"]
+    assert point[0] < 100
+    assert point[1] < 120
+    assert "  6 points  " in run("one.jpg", "--point", "-10,20,0", "--point=1,2,3", "--csv", "p.csv")[1]
+    assert [row.split(",")[3] for row in Path("p.csv").read_text().splitlines()[1:3]] == ["middle", "left"]
+
+
+def test_a_point_is_added_after_those_of_the_layout() -> None:
+    layout = asked_layout("ibug68", ["1,2,3"])
+    assert (len(layout), layout.points_mm[-1].tolist()) == (69, [1, 2, 3])
+    assert len(asked_layout(None, [])) == 68
+    assert len(asked_layout(None, ["1,2,3"])) == 1
+
+
+@pytest.mark.parametrize(
+    ("argv", "layout", "message"),
+    [
+        ([], "layout.csv", "no photos given"),
+        (["one.jpg"], "ibug-68", "ibug68"),
+        (["one.jpg"], "missing.csv", "missing.csv"),
+        (["one.jpg"], "nan.json", "nan.json"),
+        (["one.jpg"], "flat.json", "flat.json"),
+        (["one.jpg", "--point", "1,2"], None, "--point 1,2: three numbers"),
+        (["one.jpg", "--point", "1,x,2"], None, "--point 1,x,2: three numbers"),
+        (["one.jpg", "--point", "1,nan,2"], None, "--point 1,nan,2: not finite"),
+        (["one.jpg", "--max-heads", "0"], "layout.csv", "--max-heads 0"),
+        (["one.jpg", "--json", "one.jpg"], "layout.csv", "one.jpg: would overwrite a photo"),
+        (["one.jpg", "--csv", "no/such/folder.csv"], "layout.csv", "folder.csv: cannot write"),
+        (["one.jpg", "--out", "layout.csv"], "layout.csv", "layout.csv: cannot write"),
+    ],
+)
+def test_a_call_that_cannot_be_done_says_why_in_one_line(
+    run: Run, argv: list[str], layout: str | None, message: str
+) -> None:
+    Path("nan.json").write_text('{"points_mm": [[0, 0, NaN]]}')
+    Path("flat.json").write_text('{"points_mm": [[0, 0], [1, 2]]}')
+    before = Path("one.jpg").read_bytes()
+    code, out, err = run(*argv, layout=layout)
+    assert (code, out) == (2, "")
+    assert len(err.splitlines()) == 1
+    assert err.startswith("anymark: ")
+    assert message in err
+    assert Path("one.jpg").read_bytes() == before
+    assert not list(Path().glob(".*.tmp"))
+
+
+def test_a_bad_model_is_named_once(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "model").mkdir()
+    code = main(["detect", "one.jpg", "two.png", "--layout", "layout.csv", "--model", "model"])
+    assert (code, capsys.readouterr().err) == (2, "anymark: model: not a model (no card.json)\n")
+
+
+def test_stopping_keeps_what_was_done(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    detect = Detector.detect
+
+    def stop_at_two(self: Detector, image: object, *args: object, **options: object) -> object:
+        if image.pixels.max() == 0:
+            raise KeyboardInterrupt
+        return detect(self, image, *args, **options)
+
+    monkeypatch.setattr(Detector, "detect", stop_at_two)
+    code, _, err = run("one.jpg", "none.png", "two.png", "--json", "all.json")
+    assert code == 130
+    assert "stopped" in err
+    assert [image["image"] for image in json.loads(Path("all.json").read_text())["images"]] == ["one.jpg"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not allow such names")
+def test_a_name_that_is_no_text(run: Run) -> None:
+    Path("one.jpg").rename(os.fsdecode(b"\xff.jpg"))
+    code, out, err = run(".", "--csv", "all.csv", "--json", "all.json")
+    assert (code, err) == (0, "")
+    assert "\ufffd.jpg  face 1/1" in out
+    assert "\ufffd.jpg" in Path("all.csv").read_text("utf-8")
+
+
+def test_a_reader_that_has_gone_does_not_stop_the_work(run: Run, models: Path) -> None:
+    argv = ["detect", "one.jpg", "two.png", "--layout", "layout.csv"]
+    argv += ["--model", str(models / "basis"), "--locator", str(models / "locator"), "--json", "all.json"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "anymark.cli", *argv], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    process.stdout.close()
+    assert process.stderr is not None
+    assert (process.stderr.read(), process.wait()) == ("", 0)
+    process.stderr.close()
+    assert len(json.loads(Path("all.json").read_text())["images"]) == 2
+
+
+def test_the_demo_is_detect_on_the_astronaut(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[Detect] = []
+    monkeypatch.setattr(Detect, "run", lambda self: asked.append(self) or 0)
+    assert main(["demo", "photo.jpg", "--layout", "irises"]) == 0
+    assert (asked[0].files, asked[0].layout) == (("photo.jpg",), "irises")
+    monkeypatch.setattr(demo, "find_spec", lambda name: None)
+    assert main(["demo"]) == 2
+    assert "pip install 'anymark[demo]'" in capsys.readouterr().err
+
+
+def test_the_astronaut_is_in_scikit_image() -> None:
+    pytest.importorskip("skimage")
+    with Image.open(demo.astronaut()) as image:
+        assert image.size == (512, 512)

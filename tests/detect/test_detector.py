@@ -1,0 +1,217 @@
+"""Detector and Landmarks: photo in, pixels out, by whichever door and with whichever predictor."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from synthetic import SIGMA, WINDOW_SCALE, blobs
+
+import anymark
+from anymark import AnymarkError, Detector, Landmarks, Layout, Window
+from anymark.detect.model import MODELS
+
+CENTRES = [(100.3, 120.7), (280.9, 150.2)]
+POINTS_MM = np.array([[0, 0, 0], [10, 20, 5], [-30, 0, 12]], np.float32)
+
+
+@pytest.fixture(scope="module")
+def photo() -> np.ndarray:
+    """Two heads, the second a little larger."""
+    return np.maximum(blobs(380, 300, CENTRES[0], sigma=9), blobs(380, 300, CENTRES[1], sigma=10))
+
+
+@pytest.fixture(scope="module", params=["basis", "mlp"])
+def detector(models: Path, request: pytest.FixtureRequest) -> Detector:
+    return Detector(models / request.param, models / "locator", threads=1)
+
+
+def expected(centre: tuple[float, float], window: Window) -> np.ndarray:
+    """Where `POINTS_MM` are for a head at `centre`."""
+    cos, sin = np.cos(window.roll_rad), np.sin(window.roll_rad)
+    turn = np.array([[cos, -sin], [sin, cos]])
+    return centre + POINTS_MM[:, :2] * (1, -1) / 100 * window.side_px / 2 @ turn.T
+
+
+def assert_same(first: Landmarks, second: Landmarks, atol: float = 1e-4) -> None:
+    np.testing.assert_allclose(first.xy_px, second.xy_px, atol=atol)
+    np.testing.assert_allclose(first.sigma_px, second.sigma_px, atol=atol)
+    np.testing.assert_allclose(first.box_px, second.box_px, atol=atol)
+    assert first.score == pytest.approx(second.score)
+
+
+def test_points_are_found_where_they_are(detector: Detector, photo: np.ndarray) -> None:
+    faces = detector.detect(photo, POINTS_MM)
+    assert len(faces) == 2
+    for face, centre in zip(faces, reversed(CENTRES), strict=True):  # largest first
+        np.testing.assert_allclose(face.xy_px, expected(centre, face.window), atol=0.06)
+        np.testing.assert_allclose(face.sigma_px, SIGMA * face.window.side_px / 2, rtol=1e-4)
+        assert face.xy_px.dtype == face.sigma_px.dtype == np.float32
+
+
+def test_a_rolled_head_is_read_upright(models: Path, photo: np.ndarray) -> None:
+    for face, centre in zip(
+        Detector(models / "basis", models / "rolled").detect(photo, POINTS_MM), reversed(CENTRES), strict=True
+    ):
+        assert face.window.roll_rad == pytest.approx(0.4, abs=0.01)
+        np.testing.assert_allclose(face.xy_px, expected(centre, face.window), atol=0.06)
+
+
+def test_array_path_and_pillow_give_the_same(detector: Detector, photo: np.ndarray, tmp_path: Path) -> None:
+    path = tmp_path / "photo.png"
+    Image.fromarray(photo).save(path)
+    for source in (path, str(path), Image.fromarray(photo), photo[..., 0]):
+        for one, other in zip(detector.detect(source, POINTS_MM), detector.detect(photo, POINTS_MM), strict=True):
+            assert_same(one, other)
+
+
+def test_an_exif_turned_file_gives_upright_coordinates(detector: Detector, photo: np.ndarray, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    path = tmp_path / "photo.png"
+    Image.fromarray(np.ascontiguousarray(np.rot90(photo))).save(path, exif=exif)
+    assert_same(detector.detect(path, POINTS_MM)[0], detector.detect(photo, POINTS_MM)[0])
+
+
+def test_a_batch_equals_one_by_one(detector: Detector, photo: np.ndarray) -> None:
+    photos = [photo, np.zeros_like(photo), photo[:, :200], *[np.roll(photo, 3 * i, axis=1) for i in range(20)]]
+    together = detector.detect_batch((image for image in photos), POINTS_MM)
+    assert [len(faces) for faces in together[:3]] == [2, 0, 1]
+    for faces, image in zip(together, photos, strict=True):
+        for one, other in zip(faces, detector.detect(image, POINTS_MM), strict=True):
+            assert_same(one, other)
+    assert detector.detect_batch([], POINTS_MM) == []
+
+
+def test_moving_and_scaling_the_photo_does_that_to_its_points(detector: Detector, photo: np.ndarray) -> None:
+    face = detector.detect(photo, POINTS_MM)[0]
+    step = np.array([11, 7])
+    window = Window(face.window.centre_px + step, face.window.side_px)
+    (head,) = detector.encode(np.pad(photo, ((7, 0), (11, 0), (0, 0))), [window])
+    np.testing.assert_allclose(head.query(POINTS_MM).xy_px, face.xy_px + step, atol=1e-3)
+    (head,) = detector.encode(photo.repeat(2, 0).repeat(2, 1), [face.window.scaled(2)])
+    np.testing.assert_allclose(head.query(POINTS_MM).xy_px, face.xy_px * 2, atol=0.1)
+
+
+def test_boxes_of_the_callers_are_taken_in_their_order(detector: Detector, photo: np.ndarray) -> None:
+    boxes = [[x - 40, y - 30, x + 40, y + 30] for x, y in CENTRES]
+    faces = detector.detect(photo, POINTS_MM, boxes=boxes)
+    for face, box, centre in zip(faces, boxes, CENTRES, strict=True):
+        assert face.score == 1
+        assert face.box_px.tolist() == box
+        assert face.window.side_px == pytest.approx(WINDOW_SCALE * 80)
+        np.testing.assert_allclose(face.xy_px, expected(centre, face.window), atol=0.06)
+    assert detector.detect(photo, POINTS_MM, boxes=[]) == []
+    assert detector.detect(photo, POINTS_MM, boxes=np.zeros((0, 4))) == []
+
+
+@pytest.mark.parametrize("boxes", [[[0, 0, 0, 5]], [[0, 0, np.nan, 5]], [[1, 2, 3]], [1, 2, 3, 4]])
+def test_bad_boxes_are_refused(detector: Detector, photo: np.ndarray, boxes: list) -> None:
+    with pytest.raises(AnymarkError, match="box"):
+        detector.detect(photo, POINTS_MM, boxes=boxes)
+
+
+def test_max_heads(detector: Detector, photo: np.ndarray) -> None:
+    assert len(detector.detect(photo, POINTS_MM, max_heads=1)) == 1
+    assert [len(faces) for faces in detector.detect_batch([photo, photo], POINTS_MM, max_heads=1)] == [1, 1]
+
+
+def test_encode_once_query_many(detector: Detector, photo: np.ndarray) -> None:
+    head = detector.encode(photo)[0]
+    assert head.image_size_px == (380, 300)
+    whole = head.query(POINTS_MM)
+    assert_same(whole, detector.detect(photo, Layout("mine", POINTS_MM))[0])
+    for i, point in enumerate(POINTS_MM):  # a point is where it is whatever else is asked
+        np.testing.assert_allclose(head.query(point[None]).xy_px[0], whole.xy_px[i], atol=1e-4)
+
+
+def test_a_layout_changed_in_place_is_not_answered_from_the_cache(detector: Detector, photo: np.ndarray) -> None:
+    head = detector.encode(photo)[0]
+    points = POINTS_MM.copy()
+    first = head.query(points)
+    points[0, 0] += 50
+    assert np.abs(head.query(points).xy_px[0] - first.xy_px[0]).max() > 10
+
+
+def test_many_layouts_and_many_points(detector: Detector, photo: np.ndarray) -> None:
+    head = detector.encode(photo)[0]
+    rng = np.random.default_rng(0)
+    points = rng.uniform(-60, 60, (70_000, 3)).astype(np.float32)  # more than the trunk takes at once
+    many = head.query(points)
+    assert len(many) == 70_000
+    for i in range(0, 70_000, 7_000):  # more layouts than are kept
+        np.testing.assert_allclose(head.query(points[i : i + 2]).xy_px, many.xy_px[i : i + 2], atol=1e-3)
+
+
+def test_files_and_names_of_layouts(detector: Detector, photo: np.ndarray, tmp_path: Path) -> None:
+    path = tmp_path / "mine.csv"
+    path.write_text("x,y,z\n0,0,0\n10,20,5\n-30,0,12\n")
+    assert_same(detector.detect(photo, path)[0], detector.detect(photo, POINTS_MM)[0])
+    assert_same(detector.detect(photo, str(path))[0], detector.detect(photo, POINTS_MM)[0])
+    with pytest.raises(AnymarkError, match="no-such-layout"):
+        detector.detect(photo, "no-such-layout")
+
+
+@pytest.mark.parametrize("points", [np.zeros((0, 3)), np.zeros((2, 2)), np.full((2, 3), np.nan)])
+def test_points_that_are_none_are_refused(detector: Detector, photo: np.ndarray, points: np.ndarray) -> None:
+    with pytest.raises(AnymarkError):
+        detector.detect(photo, points)
+
+
+def landmarks(**changes: object) -> Landmarks:
+    fields = {
+        "layout": Layout("two", np.array([[0, 0, 0], [30, 0, 0]], np.float32)),
+        "xy_px": np.array([[1, 5], [3, 2]], np.float32),
+        "sigma_px": np.array([1, 2], np.float32),
+        "box_px": np.array([0.0, 0.0, 4.0, 4.0]),
+        "window": Window(np.array([2.0, 2.0]), 6.0),
+        "score": 0.5,
+    }
+    return Landmarks(**(fields | changes))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"xy_px": np.zeros((3, 2), np.float32)},
+        {"xy_px": np.array([[1, 5], [np.nan, 2]], np.float32)},
+        {"sigma_px": np.array([1, -2], np.float32)},
+        {"sigma_px": np.array([1], np.float32)},
+        {"box_px": np.array([4.0, 0.0, 0.0, 4.0])},
+        {"score": float("nan")},
+    ],
+)
+def test_landmarks_are_checked(changes: dict[str, object]) -> None:
+    with pytest.raises(AnymarkError):
+        landmarks(**changes)
+
+
+def test_landmarks_as_numbers() -> None:
+    found = landmarks()
+    assert len(found) == 2
+    assert found.bounding_box.tolist() == [1, 2, 3, 5]
+    assert found.to_dict() == {
+        "score": 0.5,
+        "box_px": [0, 0, 4, 4],
+        "window": {"centre_px": [2, 2], "side_px": 6, "roll_rad": 0},
+        "points": [[1, 5, 1], [3, 2, 2]],
+    }
+
+
+@pytest.mark.skipif(not (MODELS / "small").is_dir(), reason="the model `small` is not in the package yet")
+def test_the_shipped_model_finds_mirrored_points_mirrored() -> None:
+    detector = Detector(locator="none")
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, (200, 200, 3), dtype=np.uint8)
+    (face,) = detector.detect(image, boxes=[[50, 50, 150, 150]])
+    assert len(face) == 68
+    assert np.isfinite(face.xy_px).all()
+
+
+@pytest.mark.skipif(not (MODELS / "locator").is_dir(), reason="the model `locator` is not in the package yet")
+def test_the_shipped_models_find_the_astronaut() -> None:
+    data = pytest.importorskip("skimage.data")
+    (face,) = anymark.Detector().detect(data.astronaut())
+    np.testing.assert_allclose(face.bounding_box, [176, 85, 265, 195], atol=30)

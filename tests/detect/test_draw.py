@@ -1,0 +1,64 @@
+"""Drawings: points sit where they are, to a fraction of a pixel, and the photo is left alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from anymark import Landmarks, Layout, Window, draw
+from anymark.detect.draw import point_colours
+
+PHOTO = np.full((200, 300, 3), 90, np.uint8)
+
+
+def face(xy: np.ndarray, **layout: object) -> Landmarks:
+    n = len(xy)
+    return Landmarks(
+        layout=Layout("test", np.arange(3 * n, dtype=np.float32).reshape(n, 3) / (3 * n), **layout),
+        xy_px=xy.astype(np.float32),
+        sigma_px=np.ones(n, np.float32),
+        box_px=np.array([0.0, 0.0, 100.0, 100.0]),
+        window=Window(np.array([50.0, 50.0]), 100.0),
+        score=1.0,
+    )
+
+
+@pytest.mark.parametrize("xy", [(100.0, 50.0), (100.5, 50.5), (120.25, 77.8), (33.9, 180.1)])
+def test_a_point_is_drawn_where_it_is(xy: tuple[float, float]) -> None:
+    out = np.asarray(draw(PHOTO, [face(np.array([xy]))], point_px=3.0)).astype(float)
+    change = np.abs(out - PHOTO).sum(-1)
+    rows, columns = np.mgrid[:200, :300] + 0.5
+    centroid = (change * columns).sum() / change.sum(), (change * rows).sum() / change.sum()
+    np.testing.assert_allclose(centroid, xy, atol=0.15)
+    assert change[np.hypot(columns - xy[0], rows - xy[1]) > 6].max() == 0
+
+
+def test_the_photo_is_not_changed_and_nothing_found_draws_nothing() -> None:
+    before = PHOTO.copy()
+    draw(PHOTO, [face(np.array([[50.0, 50.0]]))])
+    np.testing.assert_array_equal(PHOTO, before)
+    np.testing.assert_array_equal(np.asarray(draw(PHOTO, [])), PHOTO)
+
+
+def test_points_beside_the_photo_are_no_trouble() -> None:
+    far = np.array([[-1e6, 5.0], [1e6, 50.0], [-50.0, -50.0]])
+    for xy in (far, far[:1], np.array([[-5.0, 10.0], [320.0, 190.0]])):
+        out = draw(PHOTO, [face(xy, edges=np.array([[0, len(xy) - 1]], np.int32))])
+        assert out.size == (300, 200)
+
+
+@pytest.mark.parametrize("n", [2, 68, 5000])
+def test_sparse_and_dense_layouts_leave_the_face_to_be_seen(n: int) -> None:
+    xy = np.random.default_rng(0).uniform((50, 40), (250, 160), (n, 2))
+    edges = np.stack([np.arange(n - 1), np.arange(1, n)], 1).astype(np.int32) if n < 100 else None
+    out = draw(Image.fromarray(PHOTO), [face(xy, edges=edges)])
+    changed = (np.abs(np.asarray(out).astype(int) - PHOTO).sum(-1) > 60).mean()
+    assert 0 < changed < 0.6
+
+
+def test_the_smaller_region_gives_the_colour() -> None:
+    regions = {"all": np.arange(4, dtype=np.int32), "lip": np.array([1, 2], np.int32)}
+    colours = point_colours(face(np.zeros((5, 2)) + np.arange(5)[:, None], regions=regions).layout).tolist()
+    assert colours[0] == colours[3] != colours[1] == colours[2]
+    assert len(colours) == 5

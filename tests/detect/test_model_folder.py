@@ -1,0 +1,97 @@
+"""Model folders: only what the card vouches for is loaded; anything else is named in one line."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import pickle
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from anymark import AnymarkError, Detector
+from anymark.detect import model as model_module
+from anymark.detect.model import Model, available_models
+
+PHOTO = np.zeros((64, 64, 3), np.uint8)
+
+
+@pytest.fixture
+def folder(models: Path, tmp_path: Path) -> Path:
+    """A copy of the basis model that a test may break."""
+    return Path(shutil.copytree(models / "basis", tmp_path / "broken"))
+
+
+def edit(folder: Path, **changes: object) -> None:
+    card = json.loads((folder / "card.json").read_text())
+    (folder / "card.json").write_text(json.dumps({k: v for k, v in (card | changes).items() if v is not None}))
+
+
+def vouch(folder: Path, content: bytes) -> None:
+    """Other content for encode.onnx, with its own SHA-256 on the card."""
+    (folder / "encode.onnx").write_bytes(content)
+    card = json.loads((folder / "card.json").read_text())
+    card["files"]["encode.onnx"]["sha256"] = hashlib.sha256(content).hexdigest()
+    (folder / "card.json").write_text(json.dumps(card))
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda f: (f / "encode.onnx").write_bytes(b""), "encode.onnx: empty file"),
+        (lambda f: (f / "encode.onnx").unlink(), "encode.onnx: no such file"),
+        (lambda f: (f / "encode.onnx").write_bytes(b"other"), "encode.onnx: SHA-256 is .*, the card says"),
+        (lambda f: vouch(f, b"not a network"), "encode.onnx: onnxruntime cannot load it"),
+        (lambda f: vouch(f, pickle.dumps({"a": 1})), "encode.onnx: onnxruntime cannot load it"),
+        (lambda f: vouch(f, (f / "query.onnx").read_bytes()), "encode.onnx: gives basis, not coefficients"),
+        (lambda f: (f / "card.json").write_text("{"), "card.json: not a model card"),
+        (lambda f: (f / "card.json").write_text("[]"), "card.json: not a model card"),
+        (lambda f: (f / "card.json").unlink(), r"broken: not a model \(no card.json\)"),
+        (lambda f: edit(f, format=99), "card.json: format 99"),
+        (lambda f: edit(f, kind="locator"), "card.json: a model of kind 'locator', not 'landmarks'"),
+        (lambda f: edit(f, predictor="magic"), "card.json: unknown predictor 'magic'"),
+        (lambda f: edit(f, input_size=None), "card.json: lacks 'input_size'"),
+        (lambda f: edit(f, files={}), "encode.onnx: SHA-256"),
+        (lambda f: edit(f, files=None), "card.json: lacks 'files'"),
+        (lambda f: edit(f, input_size=32), "encode.onnx: "),
+    ],
+)
+def test_a_bad_model_is_named_in_one_line(
+    folder: Path, models: Path, damage: Callable[[Path], object], message: str
+) -> None:
+    damage(folder)
+    with pytest.raises(AnymarkError, match=message) as caught:
+        Detector(folder, models / "locator").detect(PHOTO, np.zeros((1, 3)), boxes=[[10, 10, 50, 50]])
+    assert "\n" not in str(caught.value)
+
+
+def test_load_finds_a_bad_query_network_too(folder: Path, models: Path) -> None:
+    (folder / "query.onnx").write_bytes(b"")
+    with pytest.raises(AnymarkError, match=r"query\.onnx"):
+        Detector(folder, models / "locator").load()
+
+
+def test_an_unknown_name_comes_with_the_nearest(monkeypatch: pytest.MonkeyPatch, models: Path) -> None:
+    monkeypatch.setattr(model_module, "MODELS", models)
+    assert available_models("landmarks") == ["basis", "mlp"]
+    assert Model("basis", "landmarks").folder == models / "basis"
+    with pytest.raises(AnymarkError, match="basic: no such model; did you mean basis"):
+        Model("basic", "landmarks")
+    with pytest.raises(AnymarkError, match="did you mean basis, mlp"):
+        Model("zzz", "landmarks")
+
+
+def test_an_unknown_provider_is_named(models: Path) -> None:
+    with pytest.raises(AnymarkError, match=r"AbacusExecutionProvider: .* it has .*CPUExecutionProvider"):
+        Detector(models / "basis", models / "locator", providers=["AbacusExecutionProvider"]).load()
+    Detector(models / "basis", models / "locator", providers=["CPUExecutionProvider"], threads=1).load()
+
+
+def test_nothing_is_loaded_before_it_is_needed(models: Path) -> None:
+    detector = Detector(models / "basis", "there is no such locator")
+    assert len(detector.detect(PHOTO, np.zeros((1, 3)), boxes=[[10, 10, 50, 50]])) == 1
+    with pytest.raises(AnymarkError, match="there is no such locator"):
+        detector.detect(PHOTO, np.zeros((1, 3)))

@@ -1,3 +1,9 @@
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["anymark", "scipy>=1.14"]
+# [tool.uv.sources]
+# anymark = { path = "..", editable = true }
+# ///
 """Build the canonical head and every shipped layout from ICT-FaceKit and MediaPipe.
 
 Usage:
@@ -6,71 +12,93 @@ Usage:
 
 from __future__ import annotations
 
-import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import tyro
 
-JAW_OPEN = 0.3
-"""Weight of ICT-FaceKit's jawOpen in the rest pose: lips 10 mm and the rows of teeth 1 mm apart."""
+from anymark.canonical import CanonicalHead, Layout
+from canonical_build import landmarks, organs
+from canonical_build.dense import dense
+from canonical_build.head import build_head
+from canonical_build.parts import PARTS
+from canonical_build.rig import load_face_mesh, load_rig
 
-IRIS_RADIUS_MM = 6.0
-"""Radius of MediaPipe's iris ring."""
+ROOT = Path(__file__).resolve().parents[1]
 
 
 @dataclass(frozen=True)
-class Rig:
-    """ICT-FaceKit in its own topology, in the canonical frame."""
-
-    rest_mm: np.ndarray  # (V, 3) neutral with the jaw a little open
-    quads: np.ndarray  # (F, 4) vertex ids, -1 in the last column of a triangle
-    material: np.ndarray  # (F,) material names
-    ibug68: np.ndarray  # (68,) vertex ids
-    left_iris: np.ndarray  # vertex ids of the disc of the subject's left iris
+class Args:
+    assets: Path = Path(os.environ.get("ANYMARK_ASSETS", ROOT.parent / "shared" / "assets"))
+    """Folder that holds ict_facekit and mediapipe."""
+    out: Path = ROOT / "src" / "anymark" / "canonical" / "data"
+    """Folder to write to."""
 
 
-def load_rig(assets: Path) -> Rig:
-    data = np.load(assets / "ict_facekit" / "ict_facekit_light.npz")
-    names = [str(n) for n in data["expression_names"]]
-
-    def expression(name: str) -> np.ndarray:
-        i = names.index(name)
-        return data["expression_q"][i].astype(np.float64) * float(data["expression_scale"][i])
-
-    rest_mm = 10.0 * (data["neutral"].astype(np.float64) + JAW_OPEN * expression("jawOpen"))
-    left_iris = np.flatnonzero(np.abs(expression("PupilDilate_L")).sum(1) > 1e-4)
-    return Rig(rest_mm, data["faces"], data["material"], data["ibug68_vertices"], left_iris)
+def save_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    """Write an .npz without pickles; whoever reads it meanwhile sees the old file or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".part")
+    with partial.open("wb") as file:
+        np.savez_compressed(file, **arrays)
+    partial.replace(path)
 
 
-def iris_points(rig: Rig, side: str) -> np.ndarray:
-    """(5, 3) mm: the centre of the iris, then its ring towards +x, +y, -x and -y, as MediaPipe orders it."""
-    disc = rig.rest_mm[rig.left_iris] * (1 if side == "left" else (-1, 1, 1))  # the neutral rig is symmetric
-    centre = (disc.min(0) + disc.max(0)) / 2
-    ring = np.array([(1, 0), (0, 1), (-1, 0), (0, -1)], float) * IRIS_RADIUS_MM
-    return np.vstack([centre, np.c_[centre[:2] + ring, np.full(4, disc[:, 2].min())]])
+def save_head(path: Path, head: CanonicalHead) -> None:
+    arrays = {key: getattr(head, key) for key in ("vertices_mm", "triangles", "part", "uv", "flip", "ict_vertices")}
+    arrays["part_names"] = np.array(head.part_names)
+    save_arrays(path, arrays | {f"region/{name}": ids for name, ids in head.regions.items()})
 
 
-def mediapipe478(rig: Rig, assets: Path) -> np.ndarray:
-    """(478, 3) mm: the face mesh on the rest pose, then the irises, subject's right first."""
-    on_ict = np.load(assets / "mediapipe" / "mediapipe468_on_ict.npz")
-    face = np.einsum("nk,nkd->nd", on_ict["barycentric"].astype(np.float64), rig.rest_mm[on_ict["triangle"]])
-    return np.vstack([face, iris_points(rig, "right"), iris_points(rig, "left")])
+def save_layout(folder: Path, layout: Layout) -> None:
+    arrays = {"points_mm": layout.points_mm}
+    for key in ("edges", "triangles", "flip"):
+        value = getattr(layout, key)
+        if value is not None:
+            arrays[key] = value
+    if layout.names is not None:
+        arrays["names"] = np.array(layout.names)
+    arrays |= {f"region/{name}": index for name, index in layout.regions.items()}
+    save_arrays(folder / f"{layout.name}.npz", arrays)
 
 
-def mediapipe_triangles(assets: Path) -> np.ndarray:
-    lines = (assets / "mediapipe" / "canonical_face_model.obj").read_text().splitlines()
-    faces = [[int(word.split("/")[0]) - 1 for word in line.split()[1:]] for line in lines if line.startswith("f ")]
-    return np.array(faces, np.int32)
+def main(args: Args) -> None:
+    """Build everything; the same inputs give the same arrays."""
+    if not (args.assets / "ict_facekit").is_dir():
+        raise SystemExit(f"{args.assets} has no folder ict_facekit; pass --assets or set ANYMARK_ASSETS")
+    rig = load_rig(args.assets)
+    mesh = load_face_mesh(rig, args.assets)
+    compact = build_head(rig, mesh, args.assets)
+    head = CanonicalHead(
+        vertices_mm=compact.vertices_mm.astype(np.float32),
+        triangles=compact.triangles.astype(np.int32),
+        part=compact.part.astype(np.int16),
+        part_names=PARTS,
+        uv=compact.uv.astype(np.float32),
+        flip=compact.flip.astype(np.int32),
+        ict_vertices=compact.ict_vertices.astype(np.int32),
+        regions={name: np.sort(ids).astype(np.int32) for name, ids in compact.regions.items()},
+    )
+    save_head(args.out / "head.npz", head)
+    print(f"head: {len(head.vertices_mm)} vertices, {len(head.triangles)} triangles")
+    layouts = [
+        landmarks.mediapipe478(mesh),
+        landmarks.ibug68(mesh),
+        landmarks.wflw98(mesh),
+        landmarks.irises(mesh),
+        organs.ears(head),
+        organs.eyes(mesh, head),
+        organs.teeth(head),
+        dense(head, "dense-500", 500, relax=30),
+        dense(head, "dense-5k", 5_000, relax=10),
+        dense(head, "dense-50k", 50_000, relax=0),
+    ]
+    for layout in layouts:
+        save_layout(args.out / "layouts", layout)
+        print(f"{layout.name}: {len(layout)} points")
 
 
 if __name__ == "__main__":
-    import sys
-
-    assets = Path(sys.argv[1])
-    rig = load_rig(assets)
-    p = mediapipe478(rig, assets)
-    out = Path(__file__).parents[1] / "src/anymark/canonical/data"
-    out.mkdir(parents=True, exist_ok=True)
-    np.savez(out / "mediapipe478.npz", points_mm=p.astype(np.float32), triangles=mediapipe_triangles(assets))
-    print(p[[468, 469, 470, 471, 472, 473, 474, 13, 14]], json.dumps(p.min(0).tolist()))
+    main(tyro.cli(Args, description=__doc__))

@@ -2,6 +2,15 @@
 
 from anymark.canonical.files import available_layouts, load_layout
 from anymark.canonical.frame import mm_to_uvw, uvw_to_mm
+from anymark.canonical.head import CanonicalHead, SurfacePoints
 from anymark.canonical.layout import Layout
 
-__all__ = ["Layout", "available_layouts", "load_layout", "mm_to_uvw", "uvw_to_mm"]
+__all__ = [
+    "CanonicalHead",
+    "Layout",
+    "SurfacePoints",
+    "available_layouts",
+    "load_layout",
+    "mm_to_uvw",
+    "uvw_to_mm",
+]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import difflib
+import itertools
 import json
 import os
 from importlib import resources
@@ -31,16 +32,15 @@ def load_layout(name_or_path: str | os.PathLike[str]) -> Layout:
     Raises:
         AnymarkError: no such layout, or the file is missing, unreadable or wrong; the message names it.
     """
-    path = Path(name_or_path)
-    if path.suffix.lower() in _SUFFIXES:
-        return _load_file(path)
+    if Path(name_or_path).suffix.lower() in _SUFFIXES:
+        return _load_file(Path(name_or_path))
     name = str(name_or_path)
     if name not in available_layouts():
         raise AnymarkError(_unknown(name))
-    with (resources.files("anymark.canonical") / "data" / "layouts" / f"{name}.npz").open("rb") as file:
-        with np.load(file) as data:
-            regions = {key.removeprefix("region/"): data[key] for key in data.files if key.startswith("region/")}
-            rest = {key: data[key] for key in data.files if not key.startswith("region/")}
+    path = resources.files("anymark.canonical") / "data" / "layouts" / f"{name}.npz"
+    with path.open("rb") as file, np.load(file) as data:
+        regions = {key.removeprefix("region/"): data[key] for key in data.files if key.startswith("region/")}
+        rest = {key: data[key] for key in data.files if not key.startswith("region/")}
     names = rest.pop("names", None)
     return Layout(name, names=None if names is None else tuple(names.tolist()), regions=regions, **rest)
 
@@ -94,7 +94,27 @@ def _read_json(path: Path) -> Layout:
     for key, kind in (("name", str), ("names", list), ("regions", dict)):
         if key in data and not isinstance(data[key], kind):
             raise AnymarkError(f"{key!r} must be a JSON {({str: 'string', list: 'array', dict: 'object'})[kind]}")
-    return Layout(**{"name": path.stem, **data})
+    regions = {name: _table(f"region {name!r}", ids, whole=True) for name, ids in data.get("regions", {}).items()}
+    indices = {
+        key: None if data.get(key) is None else _table(key, data[key], whole=True)
+        for key in ("edges", "flip", "triangles")
+    }
+    names = tuple(map(str, data["names"])) if "names" in data else None
+    points = _table("points_mm", data["points_mm"], whole=False)
+    return Layout(data.get("name", path.stem), points, names=names, regions=regions, **indices)
+
+
+def _table(what: str, value: object, whole: bool) -> npt.NDArray:
+    """Lists of numbers as an array of integers or of floats; its shape is for `Layout` to judge."""
+    try:
+        table = np.array(value)
+    except (ValueError, OverflowError):  # rows of different lengths
+        table = np.array("")
+    if table.size == 0:
+        return table.astype(int if whole else float)
+    if table.dtype.kind not in ("iu" if whole else "iuf"):
+        raise AnymarkError(f"{what} must be a table of {'whole ' if whole else ''}numbers")
+    return table if whole else table.astype(float)
 
 
 def _read_csv(path: Path) -> Layout:
@@ -119,7 +139,7 @@ def _read_csv(path: Path) -> Layout:
         except (ValueError, IndexError):
             raise AnymarkError(f"line {i} must hold three numbers x, y, z in millimetres") from None
         names.append(row[columns["name"]] if columns.get("name", len(row)) < len(row) else "")
-    return Layout(path.stem, np.reshape(points, (-1, 3)), names=tuple(names) if any(names) else None)
+    return Layout(path.stem, np.reshape(np.array(points, float), (-1, 3)), names=tuple(names) if any(names) else None)
 
 
 def _read_obj(path: Path) -> Layout:
@@ -139,12 +159,14 @@ def _read_obj(path: Path) -> Layout:
                 if words[0] == "f":
                     triangles += [(index[0], index[k], index[k + 1]) for k in range(1, len(index) - 1)]
                 else:
-                    edges += list(zip(index[:-1], index[1:], strict=True))
+                    edges += itertools.pairwise(index)
         except ValueError:
             raise AnymarkError(f"line {i} is not valid OBJ: {line.strip()[:60]}") from None
         if points and len(points[-1]) != 3:
             raise AnymarkError(f"line {i}: a vertex needs three numbers")
-    return _from_mesh(path, np.reshape(points, (-1, 3)), np.array(triangles, int), np.array(edges, int))
+    return _from_mesh(
+        path, np.reshape(np.array(points, float), (-1, 3)), np.array(triangles, int), np.array(edges, int)
+    )
 
 
 def _read_ply(path: Path) -> Layout:

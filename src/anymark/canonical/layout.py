@@ -19,22 +19,24 @@ from anymark.errors import AnymarkError
 class Layout:
     """A named list of N canonical points; what a user asks a detector for.
 
+    It keeps copies of the arrays, points as float32 and indices as int32.
+
     Raises:
         AnymarkError: shapes disagree, a point is not finite or outside the unit cube, or an index is out of range.
     """
 
     name: str
-    points_mm: npt.NDArray[np.float32]
-    """(N, 3) head frame, millimetres."""
+    points_mm: npt.NDArray[np.floating]
+    """(N, 3) head frame, millimetres; kept as float32."""
     names: tuple[str, ...] | None = None
     """N names of single points, or None."""
-    edges: npt.NDArray[np.int32] | None = None
+    edges: npt.NDArray[np.integer] | None = None
     """(E, 2) pairs of point indices to draw as lines, or None."""
-    triangles: npt.NDArray[np.int32] | None = None
+    triangles: npt.NDArray[np.integer] | None = None
     """(T, 3) point indices, counter-clockwise seen from outside, or None."""
-    flip: npt.NDArray[np.int32] | None = None
+    flip: npt.NDArray[np.integer] | None = None
     """(N,) index of each point's mirror image (a point on the midline names itself), or None."""
-    regions: Mapping[str, npt.NDArray[np.int32]] = field(default_factory=dict)
+    regions: Mapping[str, npt.NDArray[np.integer]] = field(default_factory=dict)
     """Region name -> indices of its points; regions may overlap."""
 
     def __post_init__(self) -> None:
@@ -49,19 +51,15 @@ class Layout:
             if len(self.names) != len(self):
                 raise self._error(f"{len(self.names)} names for {len(self)} points")
             object.__setattr__(self, "names", tuple(str(name) for name in self.names))
-        regions = {}
-        for name, index in self.regions.items():
-            index = np.asarray(index)
-            regions[name] = self._checked_indices(f"region {name!r}", index if index.size else index.astype(int), -1)
+        regions = {name: self._checked_indices(f"region {name!r}", ids, -1) for name, ids in self.regions.items()}
         object.__setattr__(self, "regions", regions)
 
     def _error(self, what: str) -> AnymarkError:
         return AnymarkError(f"layout {self.name!r}: {what}")
 
     def _checked_points(self) -> npt.NDArray[np.float32]:
-        points = _array(self.points_mm, np.float32)
-        if points is None:
-            raise self._error("points must be an (N, 3) table of numbers")
+        with np.errstate(over="ignore"):
+            points = np.array(self.points_mm, np.float32)
         if points.ndim != 2 or points.shape[1] != 3 or len(points) == 0:
             raise self._error(f"points must be (N, 3) with N > 0, not {points.shape}")
         if not np.isfinite(points).all():
@@ -76,15 +74,18 @@ class Layout:
             )
         return points
 
-    def _checked_indices(self, what: str, value: npt.ArrayLike, width: int | None) -> npt.NDArray[np.int32]:
+    def _checked_indices(self, what: str, value: npt.NDArray, width: int | None) -> npt.NDArray[np.int32]:
         """Point indices as int32: (K, width), or (N,) if width is None, or of any length (K,) if width is -1."""
-        index = _array(value, None)
-        if index is None or index.dtype.kind not in "iu":
-            raise self._error(f"{what} must be a table of whole numbers")
-        want = (len(self),) if width is None else (len(index),) if width == -1 else (len(index), width)
+        index = np.array(value)
+        rows = len(index) if index.ndim else 0
+        want = (len(self),) if width is None else (rows,) if width == -1 else (rows, width)
+        if rows == 0 and width is not None and index.ndim:
+            return np.zeros(want, np.int32)
         if index.shape != want:
             raise self._error(f"{what} must be {want}, not {index.shape}")
-        if index.size and (index.min() < 0 or index.max() >= len(self)):
+        if index.dtype.kind not in "iu":
+            raise self._error(f"{what} must be whole numbers")
+        if index.min() < 0 or index.max() >= len(self):
             raise self._error(f"{what} has an index outside 0..{len(self) - 1}")
         return index.astype(np.int32)
 
@@ -120,12 +121,3 @@ class Layout:
         except OSError as error:
             partial.unlink(missing_ok=True)
             raise AnymarkError(f"{path}: cannot write the layout: {error.strerror}") from None
-
-
-def _array(value: object, dtype: npt.DTypeLike) -> npt.NDArray | None:
-    """A fresh array, or None if the value is ragged or not numbers."""
-    try:
-        with np.errstate(over="ignore"):
-            return np.array(value, dtype)
-    except (TypeError, ValueError, OverflowError):
-        return None

@@ -1,0 +1,1 @@
+"""How the canonical head and the shipped layouts are made; run by build_canonical.py."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from synthetic import write_landmark_model, write_locator
+
+from tests.detect.synthetic import write_landmark_model, write_locator
 
 
 @pytest.fixture(scope="session")

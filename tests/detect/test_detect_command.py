@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from synthetic import blobs
 
 from anymark.cli import main
 from anymark.commands import demo
 from anymark.commands.detect import Detect, asked_layout
 from anymark.detect.detector import Detector
+from tests.detect.synthetic import blobs
 
 LAYOUT = "x,y,z,name\n0,0,0,middle\n40,0,0,left\n-40,0,0,right\n0,60,0,\n"
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from synthetic import SIGMA, WINDOW_SCALE, blobs
 
 import anymark
 from anymark import AnymarkError, Detector, Landmarks, Layout, Window
 from anymark.detect.model import MODELS
+from tests.detect.synthetic import SIGMA, WINDOW_SCALE, blobs
 
 CENTRES = [(100.3, 120.7), (280.9, 150.2)]
 POINTS_MM = np.array([[0, 0, 0], [10, 20, 5], [-30, 0, 12]], np.float32)

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from synthetic import blobs
 
 from anymark.detect.image import open_photo
 from anymark.detect.locate import Locator, peaks, roll_of, suppress
 from anymark.detect.model import Model
+from tests.detect.synthetic import blobs
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,185 @@
+"""`anymark eval`: score a detector on a benchmark."""
+
+from __future__ import annotations
+
+import sys
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from tyro.conf import OmitArgPrefixes, OmitSubcommandPrefixes, arg, subcommand
+
+from anymark.canonical import Layout, load_layout
+from anymark.detect.detector import Detector
+from anymark.detect.write import write_image
+from anymark.errors import AnymarkError
+from anymark.evaluate.benchmark import Benchmark, shared_folder
+from anymark.evaluate.calibrate import calibrate_layout
+from anymark.evaluate.photo_sets import read_facelab189, read_photos
+from anymark.evaluate.report import last_line, table, to_dict, write_json
+from anymark.evaluate.score import score, views_of
+from anymark.evaluate.three_hundred_w import read_300w
+
+_MOST_NOTES = 10  # lines about what is wrong with a benchmark's files; the JSON has them all
+
+
+@dataclass(kw_only=True)
+class Evaluation(ABC):
+    """What all benchmarks can be asked."""
+
+    boxes: Literal["gt", "locate"] = "gt"
+    """gt: the window of each face comes from its labels. locate: the whole photo is searched; a face is missed if no
+    head is found whose box overlaps its own by 0.3 (intersection over union)."""
+    calibrate: Annotated[int, arg(metavar="K")] = 0
+    """First optimise the layout's points on K annotated photos, which are not scored."""
+    layout: Annotated[str | None, arg(metavar="NAME|FILE")] = None
+    """Layout to score, or to start from; the benchmark's own by default."""
+    model: Annotated[str, arg(metavar="NAME|DIR")] = "small"
+    """Landmark model."""
+    locator: Annotated[str, arg(metavar="NAME|DIR")] = "locator"
+    """Model that finds the heads, for --boxes locate."""
+    threads: Annotated[int | None, arg(metavar="N")] = None
+    """Threads of each network; all cores by default."""
+    threshold: Annotated[float | None, arg(metavar="T")] = None
+    """Of FR and AUC, as a fraction: 0.08 on 300-W, 0.10 elsewhere."""
+    json: Annotated[Path | None, arg(metavar="FILE")] = None
+    """Write all numbers, those of every face and point too."""
+    sheet: Annotated[Path | None, arg(metavar="FILE")] = None
+    """Draw the 12 best and the 12 worst photos: labels red, found points green."""
+    ced: Annotated[Path | None, arg(metavar="FILE")] = None
+    """Plot the cumulative error distribution (needs matplotlib: anymark[eval])."""
+    save_layout: Annotated[Path | None, arg(metavar="FILE.json")] = None
+    """Keep the calibrated layout: --layout takes it."""
+
+    @abstractmethod
+    def read(self) -> Benchmark:
+        """The benchmark's faces; raises AnymarkError."""
+
+    def run(self) -> int:
+        """Score, print the table and its last line, write what was asked for. Returns the exit code.
+
+        Raises:
+            AnymarkError: bad data, options, model or place to write to.
+        """
+        self._check()
+        benchmark = self.read()
+        threshold = benchmark.threshold if self.threshold is None else self.threshold
+        detector = Detector(self.model, self.locator, threads=self.threads)
+        detector.landmarker.load()
+        if self.boxes == "locate":
+            detector.locator.load()
+        layout = self._layout(benchmark, detector)
+        scores = score(detector, benchmark, layout, self.boxes, _show_progress)
+        settings = {"model": self.model, "boxes": self.boxes, "calibrated_on": len(benchmark.calibration)}
+        _say_notes((*benchmark.notes, *scores.notes))
+        print(f"{benchmark.name}: model {self.model}, layout {layout.name}, boxes {self.boxes}")
+        print(table(scores, threshold))
+        if self.json is not None:
+            write_json(self.json, to_dict(scores, threshold, settings))
+        if self.sheet is not None or self.ced is not None:
+            from anymark.evaluate.pictures import sheet, write_ced
+
+            if self.sheet is not None:
+                write_image(self.sheet, sheet(scores))
+            if self.ced is not None:
+                write_ced(self.ced, scores, threshold)
+        print(last_line(scores))
+        return 0
+
+    def _layout(self, benchmark: Benchmark, detector: Detector) -> Layout:
+        layout = benchmark.layout if self.layout is None else load_layout(self.layout)
+        if self.calibrate:
+            views, missed = views_of(detector, benchmark.calibration, benchmark.normalisers[0], self.boxes)
+            _say_notes(missed)
+            layout, result = calibrate_layout(views, layout, benchmark.name)
+            print(
+                f"calibrated on {len(views)} photos: {100 * result.error_before:.2f} % -> "
+                f"{100 * result.error_after:.2f} %; points moved {result.moved_mm.mean():.1f} mm on average"
+            )
+            if self.save_layout is not None:
+                layout.save(self.save_layout)
+        if layout is None:
+            raise AnymarkError(f"{benchmark.name} has no layout of its own: give --calibrate 10, or --layout FILE")
+        return layout
+
+    def _check(self) -> None:
+        if self.calibrate < 0:
+            raise AnymarkError(f"--calibrate {self.calibrate}: must not be negative")
+        if self.threshold is not None and not 0 < self.threshold <= 1:
+            raise AnymarkError(f"--threshold {self.threshold}: a fraction between 0 and 1, such as 0.08")
+        if self.threads is not None and self.threads < 1:
+            raise AnymarkError(f"--threads {self.threads}: must be at least 1")
+        if self.save_layout is not None and not self.calibrate:
+            raise AnymarkError("--save-layout keeps a calibrated layout: give --calibrate K too")
+        if self.save_layout is not None and self.save_layout.suffix.lower() != ".json":
+            raise AnymarkError(f"{self.save_layout}: a layout's file must end in .json")
+        for path in (self.json, self.sheet, self.ced, self.save_layout):
+            if path is not None and (path.is_dir() or not path.absolute().parent.is_dir()):
+                raise AnymarkError(f"{path}: {'is a folder' if path.is_dir() else 'its folder does not exist'}")
+
+
+@dataclass(kw_only=True)
+class ThreeHundredW(Evaluation):
+    """300-W, 68 points: common 554 faces, challenging 135, full both. NME over the outer corners of the eyes."""
+
+    root: Annotated[Path, arg(metavar="DIR")]
+    """Folder that holds helen/testset, lfpw/testset, ibug and, for --calibrate, helen/trainset, lfpw/trainset, afw."""
+    subset: Literal["common", "challenging", "full"] = "full"
+
+    def read(self) -> Benchmark:
+        return read_300w(self.root, self.subset, self.calibrate)
+
+
+@dataclass(kw_only=True)
+class Facelab189(Evaluation):
+    """Face Research Lab London, 189 points of face, ears, hair and neck; 10 photos to calibrate on, 92 to score."""
+
+    root: Annotated[Path | None, arg(metavar="DIR")] = None
+    """Folder that holds points.npz and neutral/; ../shared/benchmarks/facelab189 by default."""
+
+    def read(self) -> Benchmark:
+        return read_facelab189(shared_folder(self.root, "benchmarks/facelab189", "--root"), self.calibrate)
+
+
+@dataclass(kw_only=True)
+class Photos(Evaluation):
+    """anymark's own photos, the face mesh's 468 points. NME over the outer corners of the eyes in 3D."""
+
+    root: Annotated[Path | None, arg(metavar="DIR")] = None
+    """Folder of photo sets; ../shared/photos by default."""
+    split: Literal["held-out", "train"] = "held-out"
+
+    def read(self) -> Benchmark:
+        return read_photos(shared_folder(self.root, "photos", "--root"), self.split, self.calibrate)
+
+
+@dataclass
+class Eval:
+    """Score a landmark model on a benchmark; the last line is its NME."""
+
+    benchmark: OmitArgPrefixes[
+        OmitSubcommandPrefixes[
+            Annotated[ThreeHundredW, subcommand("300w")]
+            | Annotated[Facelab189, subcommand("facelab189")]
+            | Annotated[Photos, subcommand("photos")]
+        ]
+    ]
+
+    def run(self) -> int:
+        """As `Evaluation.run`."""
+        return self.benchmark.run()
+
+
+def _say_notes(notes: tuple[str, ...] | list[str]) -> None:
+    for note in notes[:_MOST_NOTES]:
+        print(f"anymark: {note}", file=sys.stderr)
+    if len(notes) > _MOST_NOTES:
+        print(f"anymark: and {len(notes) - _MOST_NOTES} more like these", file=sys.stderr)
+
+
+def _show_progress(done: int, total: int) -> None:
+    """A line on the terminal that the next print writes over; nothing for pipes and logs."""
+    if sys.stderr.isatty():
+        text = f"{done}/{total}" if done < total else ""
+        print(f"\r{text}\x1b[K", end="\r", file=sys.stderr, flush=True)

@@ -1,0 +1,147 @@
+"""What every benchmark is, whatever its files look like: annotated faces, their groups and what divides errors."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from anymark.canonical import Layout, load_layout
+from anymark.errors import AnymarkError
+
+Array = npt.NDArray[np.float64]
+
+FACE_MESH_POINTS = 468
+"""The points of mediapipe478 whose box frames a head; the irises follow them."""
+
+
+@dataclass(frozen=True, eq=False)
+class Face:
+    """One annotated face of one photo."""
+
+    name: str
+    """Unique in its benchmark; what messages call it."""
+    group: str
+    """Folder or source that it comes from."""
+    points_px: Array
+    """(N, 2) labels; (0, 0) is the outer corner of the top-left pixel."""
+    box_px: Array
+    """(4,) x0, y0, x1, y1: where the 468 points of the face mesh would have their box."""
+    lengths_px: Mapping[str, float]
+    """Normaliser -> its length on this face."""
+    load: Callable[[], npt.NDArray[np.uint8]]
+    """The photo, RGB (H, W, 3). Raises AnymarkError."""
+
+
+@dataclass(frozen=True, eq=False)
+class Benchmark:
+    """The faces of a protocol and how they are reported.
+
+    Raises:
+        AnymarkError: there is nothing to score.
+    """
+
+    name: str
+    layout: Layout | None
+    """Whose points the labels are; None where anymark ships none: it must be given, or calibrated from scratch."""
+    faces: tuple[Face, ...]
+    """What is scored."""
+    calibration: tuple[Face, ...]
+    """What the layout may be optimised on; never among `faces`."""
+    rows: Mapping[str, tuple[str, ...]]
+    """Lines of the table -> groups of faces; the last one has them all."""
+    normalisers: tuple[str, ...]
+    """Keys of every face's `lengths_px`; the first one is that of the NME."""
+    threshold: float
+    """Of FR and AUC, unless the user gives one."""
+    regions: Mapping[str, npt.NDArray[np.integer]] = field(default_factory=dict)
+    """Region -> indices of its points; empty: the layout's own are reported."""
+    notes: tuple[str, ...] = ()
+    """What is not as the protocol has it, a line each."""
+
+    def __post_init__(self) -> None:
+        if not self.faces:
+            raise AnymarkError(f"{self.name}: no faces to score")
+
+    def row(self, name: str) -> npt.NDArray[np.int64]:
+        """Indices of the faces of one line of the table."""
+        groups = self.rows[name]
+        return np.array([i for i, face in enumerate(self.faces) if face.group in groups], np.int64)
+
+
+def spread(count: int, available: int, what: str) -> list[int]:
+    """`count` indices spread evenly over range(available): the same ones every time.
+
+    Raises:
+        AnymarkError: there are not so many.
+    """
+    if count > available:
+        raise AnymarkError(f"{what}: --calibrate {count}, but only {available} annotated images are there")
+    return [int(i) for i in np.linspace(0, available - 1, count).round()] if count else []
+
+
+def points_box(points_px: Array) -> Array:
+    """The box (4,) of points (N, 2)."""
+    return np.concatenate([points_px.min(0), points_px.max(0)])
+
+
+@dataclass(frozen=True, eq=False)
+class BoxRule:
+    """From the upright box of one set of points of a face to the box of the 468 points that windows are defined by.
+
+    A fixed affine rule, the same for all faces: both sets are projected frontally from the canonical head, and each
+    side of the second box is placed by the size of the first. So a face of 300-W, whose points end at the brows, gains
+    a forehead.
+    """
+
+    offsets: Array
+    """(4,) of x0, y0, x1, y1; in widths of the first box for x and in its heights for y."""
+
+    @staticmethod
+    def between(source_mm: npt.ArrayLike, target_mm: npt.ArrayLike) -> BoxRule:
+        """The rule that maps the frontal box of canonical points (N, 3) to that of others (M, 3)."""
+        source, target = (points_box(np.asarray(p, np.float64)[:, :2] * (1, -1)) for p in (source_mm, target_mm))
+        size = np.tile(source[2:] - source[:2], 2)
+        return BoxRule((target - source) / size)
+
+    @staticmethod
+    def from_ibug68() -> BoxRule:
+        """From the box of the 68 points to that of the 468."""
+        return BoxRule.between(
+            load_layout("ibug68").points_mm, load_layout("mediapipe478").points_mm[:FACE_MESH_POINTS]
+        )
+
+    def __call__(self, box_px: Array) -> Array:
+        return box_px + self.offsets * np.tile(box_px[2:] - box_px[:2], 2)
+
+
+def shared_folder(given: Path | None, name: str, option: str) -> Path:
+    """A folder of shared data: the one given, else `name` beside $ANYMARK_ASSETS, else ../shared/`name`.
+
+    Raises:
+        AnymarkError: there is no such folder.
+    """
+    if given is None:
+        assets = os.environ.get("ANYMARK_ASSETS")
+        given = (Path(assets).parent if assets else Path("../shared")) / name
+    if not given.is_dir():
+        raise AnymarkError(f"{given}: no such folder (give {option} DIR)")
+    return given
+
+
+def stored_pixels(path: Path) -> npt.NDArray[np.uint8]:
+    """A photo as its file stores it, RGB (H, W, 3): labels count stored pixels, so EXIF orientation is not applied.
+
+    Raises:
+        AnymarkError: the file is missing, damaged or not an image.
+    """
+    try:
+        with Image.open(path) as image:
+            return np.asarray(image.convert("RGB"))
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise AnymarkError(f"{path}: not a readable image ({error})") from None

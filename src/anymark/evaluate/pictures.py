@@ -1,0 +1,88 @@
+"""Pictures of an evaluation: a sheet of its best and worst photos, and the curve of its errors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageDraw
+
+from anymark.detect.window import Window, crop
+from anymark.detect.write import atomic
+from anymark.errors import AnymarkError
+from anymark.evaluate.benchmark import Face
+from anymark.evaluate.metrics import cumulative
+from anymark.evaluate.score import Scores
+
+SHEET = 24
+"""Photos on a sheet: half of them the best, half the worst."""
+
+_COLUMNS, _TILE, _CAPTION = 6, 256, 16
+_OVERSAMPLE = 2  # tiles are drawn at twice their size and halved, which smooths the dots
+_LABEL, _FOUND = (255, 70, 70), (60, 255, 110)
+
+
+def sheet(scores: Scores) -> Image.Image:
+    """24 faces, the best first and the worst (missed ones) last: labels in red, found points in green."""
+    order = np.argsort(scores.nme, kind="stable")
+    half = SHEET // 2
+    chosen = order if len(order) <= SHEET else np.concatenate([order[:half], order[-half:]])
+    rows = -(-len(chosen) // _COLUMNS)
+    out = Image.new("RGB", (_COLUMNS * _TILE, rows * (_TILE + _CAPTION)), "black")
+    draw = ImageDraw.Draw(out)
+    for k, i in enumerate(chosen):
+        x, y = k % _COLUMNS * _TILE, k // _COLUMNS * (_TILE + _CAPTION)
+        face, error = scores.benchmark.faces[i], scores.nme[i]
+        out.paste(_tile(face, scores.found_px[i]), (x, y))
+        caption = f"{100 * error:.2f} %" if np.isfinite(error) else "missed"
+        draw.text((x + 4, y + _TILE + 2), f"{caption}  {face.name}"[:40], fill="white")
+    return out
+
+
+def write_ced(path: Path, scores: Scores, threshold: float) -> None:
+    """The cumulative error distribution of each row of the table as a PNG file.
+
+    Raises:
+        AnymarkError: matplotlib is not installed, or the file cannot be written.
+    """
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise AnymarkError("--ced draws with matplotlib: pip install 'anymark[eval]'") from None
+    figure = Figure(figsize=(6, 4.5), layout="constrained")
+    canvas = FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    at = np.linspace(0, threshold, 401)
+    for row in scores.benchmark.rows:
+        errors = scores.nme[scores.benchmark.row(row)]
+        axes.plot(100 * at, 100 * cumulative(errors, at), label=f"{row} (n={len(errors)})")
+    axes.set(xlim=(0, 100 * threshold), ylim=(0, 100), title=scores.benchmark.name)
+    axes.set_xlabel(f"NME, % of {scores.benchmark.normalisers[0]}")
+    axes.set_ylabel("share of the faces, %")
+    axes.grid(alpha=0.3)
+    axes.legend(loc="lower right")
+    with atomic(path, "wb") as file:
+        canvas.print_png(file)
+
+
+def _tile(face: Face, found_px: npt.NDArray[np.float64]) -> Image.Image:
+    size = _TILE * _OVERSAMPLE
+    window = Window.from_box(face.box_px, 1.4)
+    try:
+        image = Image.fromarray(crop(face.load(), window, size))
+    except AnymarkError:
+        image = Image.new("RGB", (size, size), "dimgrey")
+    draw = ImageDraw.Draw(image)
+    _dots(draw, window.to_window(face.points_px), _LABEL, size)
+    if np.isfinite(found_px).all():
+        _dots(draw, window.to_window(found_px), _FOUND, size)
+    return image.resize((_TILE, _TILE), Image.Resampling.BOX)
+
+
+def _dots(draw: ImageDraw.ImageDraw, xy: npt.NDArray[np.floating], colour: Sequence[int], size: int) -> None:
+    radius = 1.5 if len(xy) > 200 else 3.0
+    for x, y in (xy + 1) * size / 2:
+        draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=tuple(colour))

@@ -1,0 +1,117 @@
+"""Runs a detector over a benchmark: which head is scored, what counts as missed, every face's errors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from anymark.canonical import Layout
+from anymark.detect.detector import Detector, Head
+from anymark.detect.window import Window
+from anymark.errors import AnymarkError
+from anymark.evaluate.benchmark import Benchmark, Face
+from anymark.evaluate.calibrate import View
+from anymark.evaluate.metrics import MISSED, box_overlap, point_distances
+
+Array = npt.NDArray[np.float64]
+Boxes = Literal["gt", "locate"]
+Progress = Callable[[int, int], None]
+
+LEAST_OVERLAP = 0.3
+"""Least IoU of a located head's box with the annotated face's: below, the face is missed."""
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """What a detector found on the M faces of a benchmark, N points each."""
+
+    benchmark: Benchmark
+    layout: Layout
+    found_px: Array
+    """(M, N, 2) landmarks; NaN where the face was missed."""
+    errors: dict[str, Array]
+    """Normaliser -> (M,) each face's mean error as a fraction of it; infinity where the face was missed."""
+    notes: tuple[str, ...]
+    """Photos that could not be read, a line each; their faces are missed."""
+
+    @property
+    def nme(self) -> Array:
+        """(M,) errors by the benchmark's first normaliser."""
+        return self.errors[self.benchmark.normalisers[0]]
+
+    def point_errors(self) -> Array:
+        """(M, N) each point's error by the first normaliser; NaN where the face was missed."""
+        labels = np.stack([face.points_px for face in self.benchmark.faces])
+        length = np.array([face.lengths_px[self.benchmark.normalisers[0]] for face in self.benchmark.faces])
+        return point_distances(self.found_px, labels) / length[:, None]
+
+
+def find_head(detector: Detector, image: npt.NDArray[np.uint8], face: Face, boxes: Boxes) -> Head | None:
+    """The head of an annotated face in its photo, encoded; None if it was not found.
+
+    "gt": one upright window about the annotated box; the labels say nothing of roll. "locate": the whole photo is
+    searched, and the head found whose box overlaps the annotated box best is taken, if by `LEAST_OVERLAP` or more.
+    """
+    if boxes == "gt":
+        window = Window.from_box(face.box_px, detector.landmarker.window_scale)
+        return detector.encode(image, [window])[0]
+    heads = detector.encode(image)
+    overlaps = [box_overlap(head.box_px, face.box_px) for head in heads]
+    best = int(np.argmax(overlaps)) if heads else -1
+    return heads[best] if heads and overlaps[best] >= LEAST_OVERLAP else None
+
+
+def score(
+    detector: Detector, benchmark: Benchmark, layout: Layout, boxes: Boxes, progress: Progress | None = None
+) -> Scores:
+    """Find the layout's points on every face of a benchmark.
+
+    Raises:
+        AnymarkError: layout and labels differ in the number of points, or none of the photos can be read.
+    """
+    faces = benchmark.faces
+    count = len(faces[0].points_px)
+    if len(layout) != count:
+        raise AnymarkError(f"layout {layout.name!r} has {len(layout)} points, {benchmark.name} labels {count}")
+    found = np.full((len(faces), count, 2), np.nan)
+    errors = {name: np.full(len(faces), MISSED) for name in benchmark.normalisers}
+    notes: list[str] = []
+    for i, face in enumerate(faces):
+        try:
+            image = face.load()
+        except AnymarkError as error:
+            notes.append(f"{error}: counted as missed")
+            continue
+        head = find_head(detector, image, face, boxes)
+        if head is not None:
+            found[i] = head.query(layout).xy_px
+            distance = float(point_distances(found[i], face.points_px).mean())
+            for name, values in errors.items():
+                values[i] = distance / face.lengths_px[name]
+        if progress is not None:
+            progress(i + 1, len(faces))
+    if len(notes) == len(faces):
+        raise AnymarkError(f"{benchmark.name}: none of {len(faces)} photos can be read, the first: {notes[0]}")
+    return Scores(benchmark, layout, found, errors, tuple(notes))
+
+
+def views_of(detector: Detector, faces: Sequence[Face], normaliser: str, boxes: Boxes) -> tuple[list[View], list[str]]:
+    """Encoded heads of annotated faces for calibration, and a line for each face that was missed.
+
+    Raises:
+        AnymarkError: none was found, or a photo cannot be read.
+    """
+    views, missed = [], []
+    for face in faces:
+        head = find_head(detector, face.load(), face, boxes)
+        if head is None:
+            missed.append(f"{face.name}: no head found, not calibrated on")
+        else:
+            views.append(View(head, face.points_px, face.lengths_px[normaliser]))
+    if not views:
+        raise AnymarkError(f"no head found on any of the {len(faces)} photos to calibrate on")
+    return views, missed

@@ -1,0 +1,152 @@
+"""Tiny networks whose answers can be written down, and trees of files as 300-W has them.
+
+The networks see the mean colour of a window: its red turns the head, its green nods it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx.parser
+from PIL import Image
+
+SIZE = 32
+HALF_WINDOW_MM = 133.0
+CAMERA_MM = 600.0
+"""Distance of the camera of the model "perspective"; that of "linear" is infinitely far away."""
+
+FACE_BOX = np.array([60.0, 60.0, 260.0, 260.0])
+"""Where the locator finds the only face of any photo of 320 x 320 pixels."""
+
+_ENCODE = """
+    axes = Constant <value_ints = [1, 2]> ()
+    pixels = Cast <to = 1> (image)
+    mean = ReduceMean <keepdims = 0> (pixels, axes)
+    product = MatMul (mean, weight)
+    flat = Add (product, bias)
+"""
+
+
+def project(points_mm: np.ndarray, colour: Sequence[float], camera_mm: float = np.inf) -> np.ndarray:
+    """What the networks answer on a photo of one colour: (N, 3) millimetres -> (N, 2) in the window's [-1, 1]."""
+    red, green = np.asarray(colour, float)[:2] / 255 - 0.5
+    x, y, z = np.asarray(points_mm, float).T
+    flat = np.stack([x + red * z, -y + green * z], 1) / HALF_WINDOW_MM
+    return flat / (1 - z / camera_mm)[:, None]
+
+
+def write_linear(folder: Path) -> Path:
+    """A basis predictor: phi(p) = [1, p], coefficients that are affine in the mean colour."""
+    weight, bias = np.zeros((3, 4, 3)), np.zeros((4, 3))
+    weight[0, 3, 0] = weight[1, 3, 1] = 1 / HALF_WINDOW_MM / 255
+    bias[1, 0], bias[2, 1], bias[3, :2], bias[0, 2] = 1, -1, -0.5, -3 * HALF_WINDOW_MM
+    _save(
+        folder / "encode.onnx",
+        f"""e (uint8[B, {SIZE}, {SIZE}, 3] image) => (float[B, 4, 3] coefficients) {{ {_ENCODE}
+            shape = Constant <value_ints = [-1, 4, 3]> ()
+            coefficients = Reshape (flat, shape)
+        }}""",
+        weight=weight.reshape(3, 12),
+        bias=bias.reshape(12) / HALF_WINDOW_MM,
+    )
+    _save(
+        folder / "query.onnx",
+        """q (float[N, 3] points_mm) => (float[N, 4] basis) {
+            product = MatMul (points_mm, weight)
+            basis = Add (product, bias)
+        }""",
+        weight=np.eye(4)[1:],
+        bias=np.eye(4)[0],
+    )
+    return _write_card(folder, kind="landmarks", predictor="basis", input_size=SIZE, window_scale=1.5)
+
+
+def write_perspective(folder: Path) -> Path:
+    """A predictor that is not linear in the points: the same head before a pinhole camera."""
+    _save(
+        folder / "encode.onnx",
+        f"e (uint8[B, {SIZE}, {SIZE}, 3] image) => (float[B, 3] code) {{ {_ENCODE} code = Identity (flat) }}",
+        weight=np.eye(3) / 255,
+        bias=np.full(3, -0.5),
+    )
+    _save(
+        folder / "query.onnx",
+        """q (float[B, 3] code, float[N, 3] points_mm) => (float[B, N, 3] landmarks) {
+            first = Constant <value_ints = [0]> ()
+            flat = MatMul (points_mm, flatten)
+            z = MatMul (points_mm, take_z)
+            turned = Mul (z, code)
+            xy = Add (flat, turned)
+            xy1 = MatMul (xy, drop_third)
+            far = Constant <value_float = 1.0> ()
+            nearer = Div (z, camera)
+            depth = Sub (far, nearer)
+            divided = Div (xy1, depth)
+            landmarks = Unsqueeze (divided, first)
+        }""",
+        flatten=np.diag([1.0, -1.0, 0.0]),
+        take_z=np.array([[0.0], [0.0], [1.0]]),
+        drop_third=np.diag([1.0, 1.0, 0.0]) / HALF_WINDOW_MM,
+        camera=np.array(CAMERA_MM),
+    )
+    return _write_card(folder, kind="landmarks", predictor="mlp", input_size=SIZE, window_scale=1.5)
+
+
+def write_locator(folder: Path) -> Path:
+    """Finds a face at `FACE_BOX`, whatever it is shown."""
+    _save(
+        folder / "locate.onnx",
+        """l (uint8[1, H, W, 3] image) => (float[1, 1, 1] score, float[1, 1, 1, 8] geometry) {
+            score = Identity (constant_score)
+            geometry = Identity (constant_geometry)
+        }""",
+        constant_score=np.full((1, 1, 1), 0.9),
+        constant_geometry=np.array([*FACE_BOX, 120, 140, 200, 140]).reshape(1, 1, 1, 8),
+    )
+    return _write_card(folder, kind="locator", threshold=0.5)
+
+
+class Tree:
+    """A root of 300-W, made face by face."""
+
+    def __init__(self, root: Path, face: np.ndarray) -> None:
+        self.root = root
+        self.face = face
+        """(68, 2) what `add` writes unless it is told, in anymark's pixels."""
+
+    def add(
+        self,
+        stem: str,
+        points_px: np.ndarray | None = None,
+        colour: tuple[int, int, int] = (128, 128, 128),
+        suffix: str | None = ".png",
+        text: str | None = None,
+    ) -> None:
+        """`stem`.pts, and an image of 320 x 320 pixels of one colour beside it unless `suffix` is None."""
+        path = self.root / stem
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if suffix is not None:
+            Image.new("RGB", (320, 320), colour).save(f"{path}{suffix}")
+        points = self.face if points_px is None else points_px
+        rows = "\n".join(f"{x:.9g} {y:.9g}" for x, y in points + 0.5)
+        text = f"version: 1\nn_points:  {len(points)}\n{{\n{rows}\n}}\n" if text is None else text
+        Path(f"{path}.pts").write_text(text, newline="")
+
+
+def _save(path: Path, text: str, **constants: np.ndarray) -> None:
+    path.parent.mkdir(exist_ok=True)
+    model = onnx.parser.parse_model(f'<ir_version: 8, opset_import: ["" : 18]> {text}')
+    model.graph.initializer.extend(
+        onnx.numpy_helper.from_array(np.asarray(values, np.float32), name) for name, values in constants.items()
+    )
+    path.write_bytes(model.SerializeToString())
+
+
+def _write_card(folder: Path, **card: object) -> Path:
+    files = {p.name: {"sha256": hashlib.sha256(p.read_bytes()).hexdigest()} for p in folder.glob("*.onnx")}
+    (folder / "card.json").write_text(json.dumps({"format": 1, "name": folder.name, "files": files, **card}))
+    return folder

@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from anymark.canonical.layout import Layout, load_layout
+from anymark.canonical import Layout, load_layout
 
 
 @pytest.fixture(scope="session")

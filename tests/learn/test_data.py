@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Generator
 
-from anymark.canonical.layout import Layout
+from anymark.canonical import Layout, load_layout
 from anymark.errors import AnymarkError
 from anymark.learn.data.appearance import AppearanceConfig, degrade
 from anymark.learn.data.geometry import NO_AUGMENTATION, GeometryConfig
@@ -97,16 +97,31 @@ def test_points_inside_triangles_interpolate_both_sides_alike(photo_root: Path, 
     assert torch.allclose(queries @ affine, target, atol=1e-3)
     assert mask.all()
     on_corner = (queries[:, :, None] - data.points_mm).norm(dim=-1).amin(2) < 1e-3
-    assert 0.4 < float(on_corner.float().mean()) < 0.6
+    assert 0.6 < float(on_corner.float().mean()) < 0.9
 
 
 def test_few_points_are_padded_and_masked(photo_root: Path, layout: Layout) -> None:
     data = sampler(photo_root, layout, NO_AUGMENTATION).sets[0]
-    few = replace(data, points_mm=data.points_mm[:10], triangles=None)
+    few = replace(
+        data, points_mm=data.points_mm[:10], flip=data.flip[:10], triangles=None, further_weights=torch.zeros(0, 10)
+    )
     queries, target, mask = few.draw_queries(torch.rand(2, 10, 2), 16, Generator().manual_seed(0))
     assert queries.shape == (2, 16, 3)
     assert target.shape == (2, 16, 2)
     assert mask.sum(1).tolist() == [10, 10]
+
+
+def test_further_points_follow_the_labelled_ones(photo_root: Path, layout: Layout) -> None:
+    photos = load_photos(photo_root, "faker", 96, "train")
+    ears = load_layout("ears").points_mm
+    data = LandmarkSet.create(photos, layout, 1.0, CPU, further_mm=ears)
+    affine = torch.tensor([[0.5, 0.1], [-0.2, 0.7], [0.05, 0.3]])
+    points = (data.points_mm @ affine)[None].expand(3, -1, -1)
+    queries, target, mask = data.draw_queries(points, 64, Generator().manual_seed(0))
+    assert torch.allclose(queries @ affine, target, atol=0.05)
+    assert mask.all()
+    on_ear = (queries[:, :, None] - torch.from_numpy(ears)).norm(dim=-1).amin(2) < 1e-3
+    assert float(on_ear.float().mean()) == pytest.approx(0.25)
 
 
 def test_layout_and_labels_must_agree(photo_root: Path, layout: Layout) -> None:

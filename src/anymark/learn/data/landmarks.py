@@ -5,14 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Generator, Tensor
 
 from anymark.canonical.layout import Layout
 from anymark.learn.data.appearance import AppearanceConfig, degrade
+from anymark.learn.data.extend import extension_weights
 from anymark.learn.data.geometry import GeometryConfig, cut_windows, is_mirrored, sample_windows, to_window
 from anymark.learn.data.photos import PhotoSet
+
+TRIANGLE_REACH = 1.4
+"""Queries are drawn from triangles so many times as large as the layout's, about the same centres. What lies outside of
+them is extrapolated: it carries the learned function a few millimetres past the layout's rim, and off its surface."""
 
 
 @dataclass(frozen=True)
@@ -34,11 +40,24 @@ class LandmarkSet:
     points_mm: Float[Tensor, "P 3"]
     flip: Int[Tensor, " P"]
     triangles: Int[Tensor, "T 3"] | None
+    further_mm: Float[Tensor, "M 3"]
+    """Canonical points without labels of their own,"""
+    further_weights: Float[Tensor, "M P"]
+    """and how they follow from the labelled ones."""
     weight: float
 
     @staticmethod
-    def create(photos: PhotoSet, layout: Layout, weight: float, device: torch.device) -> LandmarkSet:
+    def create(
+        photos: PhotoSet,
+        layout: Layout,
+        weight: float,
+        device: torch.device,
+        further_mm: Float[np.ndarray, "M 3"] | None = None,
+    ) -> LandmarkSet:
         """Pair photos with the layout of their labels and move both to `device`.
+
+        Args:
+            further_mm: more canonical points to learn, from weak labels (`anymark.learn.data.extend`).
 
         Raises:
             ValueError: the labels have another number of points than the layout, or it has no flip pairs.
@@ -47,37 +66,47 @@ class LandmarkSet:
             raise ValueError(f"{photos.source}: {photos.points_px.shape[1]} labels, {len(layout)} points in the layout")
         if layout.flip is None:
             raise ValueError(f"{layout.name}: a layout to train on needs flip pairs")
+        if further_mm is None:
+            further_mm = np.zeros((0, 3), np.float32)
         tensors = ("images", "points_px", "depth_px", "box_px", "valid_box_px", "label_sd")
         return LandmarkSet(
             replace(photos, **{key: getattr(photos, key).to(device) for key in tensors}),
             torch.from_numpy(layout.points_mm).to(device),
             torch.from_numpy(layout.flip).long().to(device),
             None if layout.triangles is None else torch.from_numpy(layout.triangles).long().to(device),
+            torch.from_numpy(further_mm).float().to(device),
+            torch.from_numpy(extension_weights(layout.points_mm, further_mm)).to(device),
             weight,
         )
 
     def draw_queries(
         self, points: Float[Tensor, "B P 2"], count: int, generator: Generator
     ) -> tuple[Float[Tensor, "B Q 3"], Float[Tensor, "B Q 2"], Bool[Tensor, "B Q"]]:
-        """A random subset of each sample's points; half of it inside the layout's triangles, if it has any.
+        """A random subset of each sample's points, a quarter of it on triangles, a quarter of the further points.
 
-        Points inside triangles are what makes the learned function smooth between the labelled points.
+        Points on triangles are what makes the learned function smooth between the labelled points.
         """
         n, available = points.shape[:2]
         device = points.device
-        inside = 0 if self.triangles is None else count // 2
-        corners = min(count - inside, available)
+        inside = 0 if self.triangles is None else count // 4
+        further = 0 if len(self.further_mm) == 0 else count // 4
+        corners = min(count - inside - further, available)
         pick = torch.rand(n, available, generator=generator, device=device).topk(corners).indices
         queries, target = [self.points_mm[pick]], [points.gather(1, pick[..., None].expand(-1, -1, 2))]
         if self.triangles is not None:
             which = torch.randint(len(self.triangles), (n, inside), generator=generator, device=device)
             weight = -torch.rand(n, inside, 3, generator=generator, device=device).clamp(min=1e-6).log()
             weight = weight / weight.sum(-1, keepdim=True)  # uniform over the triangle
+            weight = (weight - 1 / 3) * TRIANGLE_REACH + 1 / 3
             corner = self.triangles[which]
             rows = torch.arange(n, device=device)[:, None, None]
             queries.append((self.points_mm[corner] * weight[..., None]).sum(2))
             target.append((points[rows, corner] * weight[..., None]).sum(2))
-        pad = count - corners - inside
+        if further:
+            pick = torch.randint(len(self.further_mm), (n, further), generator=generator, device=device)
+            queries.append(self.further_mm[pick])
+            target.append(self.further_weights[pick] @ points)
+        pad = count - corners - inside - further
         mask = torch.arange(count, device=device).expand(n, -1) < count - pad
         padded = [torch.nn.functional.pad(torch.cat(x, 1), (0, 0, 0, pad)) for x in (queries, target)]
         return padded[0], padded[1], mask

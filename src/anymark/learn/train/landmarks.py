@@ -6,11 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Generator, Tensor, nn
 
-from anymark.canonical.layout import load_layout
+from anymark.canonical import load_layout
 from anymark.errors import AnymarkError
 from anymark.learn.data.geometry import NO_AUGMENTATION, cut_windows, sample_windows, to_photo
 from anymark.learn.data.landmarks import Batch, LandmarkSet, Sampler
@@ -49,8 +50,10 @@ class LandmarkTask:
 
     def to(self, device: torch.device) -> None:
         recipe = self.recipe
+        further = [load_layout(name).points_mm for name in recipe.data.extend]
+        further_mm = np.concatenate(further) if further else None
         sets = [
-            LandmarkSet.create(p, load_layout(p.layout), recipe.data.sources[source], device)
+            LandmarkSet.create(p, load_layout(p.layout), recipe.data.sources[source], device, further_mm)
             for source, p in self._train.items()
         ]
         self.sampler = Sampler(

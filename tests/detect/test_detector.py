@@ -25,7 +25,7 @@ def photo() -> np.ndarray:
 
 @pytest.fixture(scope="module", params=["basis", "mlp"])
 def detector(models: Path, request: pytest.FixtureRequest) -> Detector:
-    return Detector(models / request.param, models / "locator", threads=1)
+    return Detector(models / request.param, models / "locator", threads=1, looks=1)
 
 
 def expected(centre: tuple[float, float], window: Window) -> np.ndarray:
@@ -51,9 +51,22 @@ def test_points_are_found_where_they_are(detector: Detector, photo: np.ndarray) 
         assert face.xy_px.dtype == face.sigma_px.dtype == np.float32
 
 
+def test_the_second_look_is_around_the_face_that_the_first_one_found(models: Path, photo: np.ndarray) -> None:
+    once, twice = (Detector(models / "basis", models / "locator", looks=n) for n in (1, 2))
+    for first, second in zip(once.encode(photo), twice.encode(photo), strict=True):
+        face = first.query("mediapipe478").xy_px[:468]
+        want = Window.from_box([*face.min(0), *face.max(0)], WINDOW_SCALE)
+        np.testing.assert_allclose(second.window.centre_px, want.centre_px, atol=0.01)
+        assert second.window.side_px == pytest.approx(want.side_px, abs=0.01)
+        assert second.window.roll_rad == pytest.approx(0, abs=0.01)
+        assert second.score == first.score
+    with pytest.raises(AnymarkError, match="looks must be at least 1"):
+        Detector(looks=0)
+
+
 def test_a_rolled_head_is_read_upright(models: Path, photo: np.ndarray) -> None:
     for face, centre in zip(
-        Detector(models / "basis", models / "rolled").detect(photo, POINTS_MM), reversed(CENTRES), strict=True
+        Detector(models / "basis", models / "rolled", looks=1).detect(photo, POINTS_MM), reversed(CENTRES), strict=True
     ):
         assert face.window.roll_rad == pytest.approx(0.4, abs=0.01)
         np.testing.assert_allclose(face.xy_px, expected(centre, face.window), atol=0.06)

@@ -39,6 +39,8 @@ class Evaluation(ABC):
     """Landmark model."""
     locator: Annotated[str, arg(metavar="NAME|DIR")] = "locator"
     """Model that finds the heads, for --boxes locate."""
+    looks: Annotated[int, arg(metavar="N")] = 2
+    """How often a located head is read; see `Detector`. Boxes of the labels are read once."""
     threads: Annotated[int | None, arg(metavar="N")] = None
     """Threads of each network; all cores by default."""
     threshold: Annotated[float | None, arg(metavar="T")] = None
@@ -65,7 +67,7 @@ class Evaluation(ABC):
         self._check()
         benchmark = self.read()
         threshold = benchmark.threshold if self.threshold is None else self.threshold
-        detector = Detector(self.model, self.locator, threads=self.threads)
+        detector = Detector(self.model, self.locator, threads=self.threads, looks=self.looks)
         detector.landmarker.load()
         if self.boxes == "locate":
             detector.locator.load()

@@ -6,7 +6,6 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +13,20 @@ import numpy.typing as npt
 
 from anymark.canonical import Layout, load_layout
 from anymark.detect.image import Photo, Source, open_photo
-from anymark.detect.landmarker import BATCH, Landmarker
+from anymark.detect.landmarker import Landmarker
 from anymark.detect.landmarks import Landmarks
-from anymark.detect.locate import LEVELS_PX, Box, Locator
+from anymark.detect.locate import LEVELS_PX, Box, Locator, roll_of
 from anymark.detect.model import Model
 from anymark.detect.window import Window, check_box, crop
+from anymark.errors import AnymarkError
 
-Points = str | os.PathLike[str] | Layout | npt.NDArray[np.floating]
+FACE_MESH_POINTS = 468
+"""The first points of mediapipe478: without the irises. Their box is the face's box."""
+
+EYE_CORNERS = (33, 133, 362, 263)
+"""Outer and inner corner of the subject's right eye, inner and outer of the left, in mediapipe478."""
+
+Points = str | os.PathLike[str] | Layout | npt.NDArray[np.floating] | Sequence[Sequence[float]]
 """What can be asked of a head: a layout, its name, its file, or points (N, 3) in millimetres of the head frame."""
 
 
@@ -69,6 +75,9 @@ class Detector:
         providers: onnxruntime's execution providers, best first; None is the CPU.
         threads: Threads of each network; None is all cores.
         levels_px: Longest sides, ascending, that photos are searched for faces at.
+        looks: How often a head is read. A locator's box is rough; the second look is at an upright window around the
+            face that the first one found, which lowers the error by about 5 % and takes a millisecond. Heads in windows
+            of the caller's are read once.
 
     Raises:
         AnymarkError: no such model or provider.
@@ -81,7 +90,11 @@ class Detector:
         providers: Sequence[str] | None = None,
         threads: int | None = None,
         levels_px: Sequence[int] = LEVELS_PX,
+        looks: int = 2,
     ) -> None:
+        if looks < 1:
+            raise AnymarkError(f"looks must be at least 1, not {looks}")
+        self._looks = looks
         self._names = (model, locator)
         self._options = (providers, threads)
         self._levels_px = levels_px
@@ -114,8 +127,8 @@ class Detector:
         """
         photo = open_photo(image)
         if windows is None:
-            return self._heads(self._look(photo, self.locator.locate(photo)))
-        return self._heads([self._view(photo, window, self._box_of(window), 1.0) for window in windows])
+            return self._heads_in(photo, self.locator.locate(photo))
+        return self._encode([self._view(photo, window, self._box_of(window), 1.0) for window in windows])
 
     def detect(
         self,
@@ -140,29 +153,36 @@ class Detector:
             found = self.locator.locate(photo)
         else:
             found = [Box(check_box(box), 1.0, 0.0) for box in np.asarray(boxes, np.float64)]
-        return [head.query(asked) for head in self._heads(self._look(photo, found[:max_heads]))]
+        return [head.query(asked) for head in self._heads_in(photo, found[:max_heads])]
 
     def detect_batch(
         self, images: Iterable[Source], layout: Points = "ibug68", max_heads: int | None = None
     ) -> list[list[Landmarks]]:
-        """`detect` for many photos, their heads encoded together; one list of heads a photo, in the order given.
+        """`detect` for many photos: one list of heads a photo, in the order given.
 
-        Photos are opened one after another and let go once their heads are cut out, so `images` may be a generator.
+        Photos are opened one after another and let go once they are done, so `images` may be a generator.
         """
         asked = as_layout(layout)
-        results: list[list[Landmarks]] = []
-        remaining = iter(images)
-        while group := list(islice(remaining, BATCH)):
-            photos = map(open_photo, group)
-            views = [self._look(photo, self.locator.locate(photo)[:max_heads]) for photo in photos]
-            heads = iter(self._heads([view for seen in views for view in seen]))
-            results += [[head.query(asked) for head in islice(heads, len(seen))] for seen in views]
-        return results
+        return [self.detect(image, asked, max_heads=max_heads) for image in images]
 
-    def _look(self, photo: Photo, boxes: Sequence[Box]) -> list[_View]:
+    def _heads_in(self, photo: Photo, boxes: Sequence[Box]) -> list[Head]:
+        heads = self._look(photo, boxes)
+        for _ in range(self._looks - 1):
+            heads = self._look(photo, [self._found_face(head) for head in heads])
+        return heads
+
+    def _look(self, photo: Photo, boxes: Sequence[Box]) -> list[Head]:
         scale = self.landmarker.window_scale
         windows = [Window.from_box(box.box_px, scale, box.roll_rad) for box in boxes]
-        return [self._view(photo, window, box.box_px, box.score) for window, box in zip(windows, boxes, strict=True)]
+        views = [self._view(photo, window, box.box_px, box.score) for window, box in zip(windows, boxes, strict=True)]
+        return self._encode(views)
+
+    def _found_face(self, head: Head) -> Box:
+        """The face's box and roll as the landmarks of a first look show them."""
+        points = head.query("mediapipe478").xy_px.astype(np.float64)
+        face, eyes = points[:FACE_MESH_POINTS], points[list(EYE_CORNERS)].reshape(2, 2, 2).mean(1)
+        geometry = np.concatenate([face.min(0), face.max(0), *eyes])
+        return Box(geometry[:4], head.score, roll_of(geometry))
 
     def _view(self, photo: Photo, window: Window, box_px: npt.NDArray[np.float64], score: float) -> _View:
         pixels = crop(photo.pixels, window.scaled(1 / photo.shrink), self.landmarker.input_size)
@@ -172,7 +192,7 @@ class Detector:
         half = window.side_px / 2 / self.landmarker.window_scale
         return np.concatenate([window.centre_px - half, window.centre_px + half])
 
-    def _heads(self, views: Sequence[_View]) -> list[Head]:
+    def _encode(self, views: Sequence[_View]) -> list[Head]:
         if not views:
             return []
         codes = self.landmarker.encode(np.stack([view.pixels for view in views]))
@@ -201,8 +221,8 @@ def as_layout(points: Points) -> Layout:
     """
     if isinstance(points, Layout):
         return points
-    if isinstance(points, np.ndarray):
-        return Layout("points", points.astype(np.float32))
+    if isinstance(points, np.ndarray | Sequence) and not isinstance(points, str):
+        return Layout("points", np.asarray(points, np.float32))
     if isinstance(points, str) and not Path(points).suffix:
         return _shipped(points)
     return load_layout(points)

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from anymark.canonical import Layout, load_layout
+from anymark.canonical.face_mesh import EYE_CORNERS, FACE_MESH_POINTS
 from anymark.detect.image import Photo, Source, open_photo
 from anymark.detect.landmarker import Landmarker
 from anymark.detect.landmarks import Landmarks
@@ -19,12 +20,6 @@ from anymark.detect.locate import LEVELS_PX, Box, Locator, roll_of
 from anymark.detect.model import Model
 from anymark.detect.window import Window, check_box, crop
 from anymark.errors import AnymarkError
-
-FACE_MESH_POINTS = 468
-"""The first points of mediapipe478: without the irises. Their box is the face's box."""
-
-EYE_CORNERS = (33, 133, 362, 263)
-"""Outer and inner corner of the subject's right eye, inner and outer of the left, in mediapipe478."""
 
 Points = str | os.PathLike[str] | Layout | npt.NDArray[np.floating] | Sequence[Sequence[float]]
 """What can be asked of a head: a layout, its name, its file, or points (N, 3) in millimetres of the head frame."""
@@ -180,7 +175,7 @@ class Detector:
     def _found_face(self, head: Head) -> Box:
         """The face's box and roll as the landmarks of a first look show them."""
         points = head.query("mediapipe478").xy_px.astype(np.float64)
-        face, eyes = points[:FACE_MESH_POINTS], points[list(EYE_CORNERS)].reshape(2, 2, 2).mean(1)
+        face, eyes = points[:FACE_MESH_POINTS], points[np.array(EYE_CORNERS)].mean(1)
         geometry = np.concatenate([face.min(0), face.max(0), *eyes])
         return Box(geometry[:4], head.score, roll_of(geometry))
 

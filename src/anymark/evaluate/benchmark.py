@@ -12,12 +12,10 @@ import numpy.typing as npt
 from PIL import Image
 
 from anymark.canonical import Layout, load_layout
+from anymark.canonical.face_mesh import FACE_MESH_POINTS
 from anymark.errors import AnymarkError
 
 Array = npt.NDArray[np.float64]
-
-FACE_MESH_POINTS = 468
-"""The points of mediapipe478 whose box frames a head; the irises follow them."""
 
 
 @dataclass(frozen=True, eq=False)

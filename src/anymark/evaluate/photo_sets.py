@@ -14,9 +14,9 @@ import numpy.typing as npt
 from PIL import Image
 
 from anymark.canonical import Layout, load_layout
+from anymark.canonical.face_mesh import FACE_MESH_POINTS, OUTER_EYES
 from anymark.errors import AnymarkError
 from anymark.evaluate.benchmark import (
-    FACE_MESH_POINTS,
     Benchmark,
     BoxRule,
     Face,
@@ -29,10 +29,12 @@ from anymark.evaluate.metrics import box_size, point_pair_distance
 Split = Literal["held-out", "train"]
 
 SOURCES = ("faker", "sfhq", "sfhq_t2i", "congress")
+"""The sets with held-out photos."""
 SPLIT_CODE = {"train": 0, "held-out": 1}
-OUTER_EYES = (33, 263)
+"""2 in the labels: near-duplicates of held-out photos, in neither."""
 BAD_LABEL_SD = 0.05
-"""Training photos whose labels spread further, as a fraction of the inter-ocular distance, are not calibrated on."""
+"""Training photos whose labels spread further over the teacher's looks, as a fraction of the inter-ocular distance, are
+neither trained nor calibrated on."""
 
 THRESHOLD = 0.10
 

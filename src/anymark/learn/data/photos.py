@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -17,10 +16,9 @@ from jaxtyping import Float, Int, UInt8
 from PIL import Image
 from torch import Tensor
 
+from anymark.canonical.face_mesh import FACE_MESH_POINTS
 from anymark.errors import AnymarkError
-
-Split = Literal["train", "held-out"]
-SPLIT_CODE = {"train": 0, "held-out": 1}  # 2: near-duplicates of held-out photos, in neither
+from anymark.evaluate.photo_sets import BAD_LABEL_SD, SPLIT_CODE, Split
 
 DATA_CARDS = {
     "faker": {"what": "AI-made portraits", "licence": "CC0"},
@@ -33,9 +31,6 @@ DATA_CARDS = {
     },
 }
 """What a model card says of each source."""
-
-BAD_LABEL_SD = 0.05
-"""Labels that spread by more than this fraction of the inter-ocular distance over the teacher's looks are dropped."""
 
 
 @dataclass(frozen=True)
@@ -124,6 +119,7 @@ def load_photos(
     if limit is not None and limit < len(chosen):
         chosen = chosen[np.linspace(0, len(chosen) - 1, limit).round().astype(int)]
     landmarks = landmarks[chosen] * scale[chosen, None, None]
+    face = landmarks[:, :FACE_MESH_POINTS, :2]
     return PhotoSet(
         source=source,
         layout="mediapipe478",
@@ -131,7 +127,7 @@ def load_photos(
         images=torch.from_numpy(np.ascontiguousarray(images[chosen])),
         points_px=torch.from_numpy(np.ascontiguousarray(landmarks[..., :2])),
         depth_px=torch.from_numpy(np.ascontiguousarray(landmarks[..., 2])),
-        box_px=torch.from_numpy(np.hstack([landmarks[:, :468, :2].min(1), landmarks[:, :468, :2].max(1)])),
+        box_px=torch.from_numpy(np.hstack([face.min(1), face.max(1)])),
         valid_box_px=torch.from_numpy(labels["valid_box"][chosen].astype(np.float32) * scale[chosen, None]),
         label_sd=torch.from_numpy(label_sd[chosen]),
     )

@@ -12,16 +12,15 @@ from jaxtyping import Float
 from torch import Generator, Tensor, nn
 
 from anymark.canonical import load_layout
+from anymark.canonical.face_mesh import FACE_MESH_POINTS, OUTER_EYES
 from anymark.errors import AnymarkError
+from anymark.evaluate.photo_sets import SOURCES
 from anymark.learn.data.geometry import NO_AUGMENTATION, cut_windows, sample_windows, to_photo
 from anymark.learn.data.landmarks import Batch, LandmarkSet, Sampler
 from anymark.learn.data.photos import PhotoSet, load_photos
 from anymark.learn.models.landmarker import Landmarker
 from anymark.learn.train.losses import gaussian_nll
 from anymark.learn.train.recipe import LandmarkRecipe
-
-HELD_OUT_SOURCES = ("faker", "sfhq", "sfhq_t2i", "congress")
-OUTER_EYES = (33, 263)
 
 
 class LandmarkTask:
@@ -44,7 +43,7 @@ class LandmarkTask:
         }
         self._held_out = [
             load_photos(photos, source, data.store_size, "held-out", cache=cache)
-            for source in HELD_OUT_SOURCES
+            for source in SOURCES
             if source in data.sources
         ]
 
@@ -79,9 +78,9 @@ class LandmarkTask:
         errors, sigmas = [], []
         for data in self.held_out:
             landmarks_px, sigma_px = predict_photos(model, data, self.recipe)
-            distance = (landmarks_px - data.photos.points_px).norm(dim=-1)[:, :468]
+            distance = (landmarks_px - data.photos.points_px).norm(dim=-1)[:, :FACE_MESH_POINTS]
             errors.append(distance.mean(1) / eye_distance_3d(data.photos))
-            sigmas.append((distance.square() / (2 * sigma_px[:, :468].square())).mean(1))
+            sigmas.append((distance.square() / (2 * sigma_px[:, :FACE_MESH_POINTS].square())).mean(1))
         error = torch.cat(errors)
         return {
             "NME %": 100 * float(error.mean()),

@@ -14,6 +14,7 @@ SIZES = {
     "dense-5k": 5_000,
     "ears": 66,
     "eyes": 58,
+    "facelab189": 189,
     "ibug68": 68,
     "irises": 10,
     "mediapipe478": 478,

@@ -119,7 +119,8 @@ def read_facelab189(root: Path, calibrate: int = 0) -> Benchmark:
 
     Photos are ordered by name. The first 10 (or K, if more) are not scored; calibration takes the first K. So a layout
     that was calibrated on more than 10 has seen photos that it is scored on if it is given again without K. The face's
-    box is that of brows, fronts of the ears and jaw, carried over by the rule of ibug68.
+    box is that of brows, fronts of the ears and jaw, carried over by the rule of ibug68. The shipped layout was placed
+    on the first 10 with the shipped model (scripts/build_facelab189.py).
 
     Raises:
         AnymarkError: a file is missing or not what it should be, or there are too few photos.
@@ -142,7 +143,7 @@ def read_facelab189(root: Path, calibrate: int = 0) -> Benchmark:
         faces.append(Face(names[i], "neutral", points[i], box, lengths, partial(stored_pixels, path)))
     return Benchmark(
         name="facelab189",
-        layout=None,
+        layout=load_layout("facelab189"),
         faces=tuple(faces[kept:]),
         calibration=tuple(faces[:calibrate]),
         rows={"all": ("neutral",)},

@@ -21,6 +21,10 @@ from anymark.detect.model import Model
 from anymark.detect.window import Window, check_box, crop
 from anymark.errors import AnymarkError
 
+MOST_UNSURE = 0.08
+"""Located boxes whose landmarks are less sure than this are no heads: of 1,483 training photos the median is 0.009 and
+the largest 0.063; of the locator's errors on coins, gravel and print the median is 0.18."""
+
 Points = str | os.PathLike[str] | Layout | npt.NDArray[np.floating] | Sequence[Sequence[float]]
 """What can be asked of a head: a layout, its name, its file, or points (N, 3) in millimetres of the head frame."""
 
@@ -122,7 +126,7 @@ class Detector:
         """
         photo = open_photo(image)
         if windows is None:
-            return self._heads_in(photo, self.locator.locate(photo))
+            return self._located(photo, None)
         return self._encode([self._view(photo, window, self._box_of(window), 1.0) for window in windows])
 
     def detect(
@@ -145,10 +149,11 @@ class Detector:
         """
         asked, photo = as_layout(layout), open_photo(image)
         if boxes is None:
-            found = self.locator.locate(photo)
+            heads = self._located(photo, max_heads)
         else:
-            found = [Box(check_box(box), 1.0, 0.0) for box in np.asarray(boxes, np.float64)]
-        return [head.query(asked) for head in self._heads_in(photo, found[:max_heads])]
+            given = [Box(check_box(box), 1.0, 0.0) for box in np.asarray(boxes, np.float64)]
+            heads = self._heads_in(photo, given[:max_heads])
+        return [head.query(asked) for head in heads]
 
     def detect_batch(
         self, images: Iterable[Source], layout: Points = "ibug68", max_heads: int | None = None
@@ -159,6 +164,11 @@ class Detector:
         """
         asked = as_layout(layout)
         return [self.detect(image, asked, max_heads=max_heads) for image in images]
+
+    def _located(self, photo: Photo, max_heads: int | None) -> list[Head]:
+        """The heads of a photo, without what the landmark model does not recognise as one."""
+        heads = self._heads_in(photo, self.locator.locate(photo))
+        return [head for head in heads if _unsureness(head) <= MOST_UNSURE][:max_heads]
 
     def _heads_in(self, photo: Photo, boxes: Sequence[Box]) -> list[Head]:
         heads = self._look(photo, boxes)
@@ -206,6 +216,12 @@ class _View:
     score: float
     image_size_px: tuple[int, int]
     pixels: npt.NDArray[np.uint8]
+
+
+def _unsureness(head: Head) -> float:
+    """The median sigma of the face mesh over the longer side of the face's box."""
+    sigma_px = head.query("mediapipe478").sigma_px[:FACE_MESH_POINTS]
+    return float(np.median(sigma_px)) / float((head.box_px[2:] - head.box_px[:2]).max())
 
 
 def as_layout(points: Points) -> Layout:

@@ -20,6 +20,7 @@ LEVELS_PX = (320, 960)
 
 _MULTIPLE = 32  # the network's input sides are multiples of this
 _SAME_FACE_IOU = 0.4
+_LEAST_SIDE_PX = 14  # of a face at a level; the network learned faces from 24 px up, and what is smaller is texture
 _WORTH_ANOTHER_LEVEL = 1.25
 # Distance of the eyes over the longer side of the box: about 0.4 from the front. In profile the eyes coincide and their
 # direction is noise, so the roll fades out between these two.
@@ -88,7 +89,8 @@ class Locator:
         rows, columns = np.nonzero(peaks(score) & (score >= self.threshold))
         values = geometry[rows, columns].astype(np.float64)
         scale = np.array([image.width / size[0], image.height / size[1]] * 4)
-        ordered = (values[:, 2] > values[:, 0]) & (values[:, 3] > values[:, 1]) & np.isfinite(values).all(1)
+        sides = values[:, 2:4] - values[:, :2]
+        ordered = (sides > 0).all(1) & (sides.max(1, initial=0) >= _LEAST_SIDE_PX) & np.isfinite(values).all(1)
         return score[rows, columns][ordered], (values * scale)[ordered]
 
 

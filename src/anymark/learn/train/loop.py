@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from lightning.fabric import Fabric
@@ -25,10 +25,12 @@ CHECKPOINT = "last.ckpt"
 WEIGHTS = "weights.safetensors"
 
 
+@runtime_checkable
 class Task(Protocol):
     """What a system brings to the loop."""
 
-    model: nn.Module
+    @property
+    def model(self) -> nn.Module: ...
 
     def to(self, device: torch.device) -> None:
         """Move the data to the device that it is augmented on."""

@@ -13,7 +13,9 @@ from typing import Any, Literal, TypeVar
 from anymark.errors import AnymarkError
 from anymark.learn.data.appearance import AppearanceConfig
 from anymark.learn.data.geometry import GeometryConfig
+from anymark.learn.data.scenes import SceneConfig
 from anymark.learn.models.encoder import EncoderConfig
+from anymark.learn.models.locator import LocatorConfig
 from anymark.learn.models.predictors import PredictorConfig
 
 T = TypeVar("T")
@@ -52,6 +54,8 @@ class LandmarkData:
     """Side of the crops in memory, pixels."""
     queries: int = 128
     """Canonical points a sample."""
+    extend: tuple[str, ...] = ()
+    """Layouts whose points get weak labels: they follow the labelled ones as the head's affine image would."""
     window_scale: float = 1.5
     """Side of the window over the longer side of the face's box."""
 
@@ -67,6 +71,37 @@ class LandmarkRecipe:
     geometry: GeometryConfig = field(default_factory=GeometryConfig)
     appearance: AppearanceConfig = field(default_factory=AppearanceConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
+
+
+@dataclass(frozen=True)
+class LocatorData:
+    """What the head locator learns from."""
+
+    sources: dict[str, float] = field(default_factory=dict)
+    """Photo set, or `whole-NAME` for one source of the whole photos -> share of the photos."""
+    store_size: int = 256
+    """Side of the crops and backgrounds in memory, pixels."""
+    size: int = 256
+    """Side of the scenes, pixels."""
+    views: int = 30
+    """Backgrounds cut from each panorama."""
+    textures: int = 500
+    """Painted backgrounds."""
+
+
+@dataclass(frozen=True)
+class LocatorRecipe:
+    """A head locator."""
+
+    kind: Literal["locator"] = "locator"
+    model: LocatorConfig = field(default_factory=LocatorConfig)
+    data: LocatorData = field(default_factory=LocatorData)
+    scenes: SceneConfig = field(default_factory=SceneConfig)
+    appearance: AppearanceConfig = field(default_factory=AppearanceConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+
+
+Recipe = LandmarkRecipe | LocatorRecipe
 
 
 def from_table(kind: type[T], table: dict[str, Any], where: str) -> T:
@@ -102,6 +137,10 @@ def _checked(value: Any, hint: Any, where: str) -> Any:
         if not isinstance(value, dict):
             raise AnymarkError(f"{where}: must be a table")
         return {str(k): _checked(v, args[1], f"{where}.{k}") for k, v in value.items()}
+    if origin is tuple:
+        if not isinstance(value, list):
+            raise AnymarkError(f"{where}: must be a list")
+        return tuple(_checked(v, args[0], f"{where}[{i}]") for i, v in enumerate(value))
     options = tuple(a for a in args if a is not type(None)) or (hint,)
     if float in options and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
@@ -110,7 +149,7 @@ def _checked(value: Any, hint: Any, where: str) -> Any:
     return value
 
 
-def load_recipe(path: Path) -> LandmarkRecipe:
+def load_recipe(path: Path) -> Recipe:
     """Read a recipe.
 
     Raises:
@@ -122,7 +161,7 @@ def load_recipe(path: Path) -> LandmarkRecipe:
         raise AnymarkError(f"{path}: cannot be read ({error.strerror})") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise AnymarkError(f"{path}: not a TOML file ({error})") from error
-    kinds = {"landmarks": LandmarkRecipe}
+    kinds: dict[str, type[Recipe]] = {"landmarks": LandmarkRecipe, "locator": LocatorRecipe}
     kind = table.get("kind", "landmarks")
     if kind not in kinds:
         raise AnymarkError(f"{path}: kind {kind!r} is none of {', '.join(kinds)}")

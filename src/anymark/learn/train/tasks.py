@@ -9,17 +9,22 @@ from typing import Any
 import numpy as np
 import torch
 
-from anymark.canonical.layout import load_layout
+from anymark.canonical import load_layout
 from anymark.errors import AnymarkError
 from anymark.learn.data.geometry import NO_AUGMENTATION, cut_windows, sample_windows
 from anymark.learn.data.photos import DATA_CARDS
 from anymark.learn.export import export_landmarker
+from anymark.learn.export_locator import export_locator_run
 from anymark.learn.train.landmarks import LandmarkTask
+from anymark.learn.train.locator import LocatorTask
 from anymark.learn.train.loop import WEIGHTS, Task, load_weights
-from anymark.learn.train.recipe import LandmarkRecipe, load_recipe
+from anymark.learn.train.recipe import LocatorRecipe, Recipe, load_recipe
 
 
-def build_task(recipe: LandmarkRecipe, photos: Path, cache: Path | None, limit: int | None = None) -> Task:
+def build_task(recipe: Recipe, photos: Path, cache: Path | None, limit: int | None = None) -> Task:
+    """The task of a recipe's kind, with its data loaded."""
+    if isinstance(recipe, LocatorRecipe):
+        return LocatorTask(recipe, photos, cache, limit)
     return LandmarkTask(recipe, photos, cache, limit)
 
 
@@ -32,6 +37,8 @@ def export_run(run: Path, out: Path, name: str, photos: Path, cache: Path | None
     if not (run / WEIGHTS).exists():
         raise AnymarkError(f"{run}: no {WEIGHTS} in it; is it a folder made by anymark train?")
     recipe = load_recipe(run / "recipe.toml")
+    if isinstance(recipe, LocatorRecipe):
+        return export_locator_run(run, recipe, out, name, photos, cache)
     task = LandmarkTask(recipe, photos, cache, limit=1)
     load_weights(task.model, run / WEIGHTS)
     task.to(torch.device("cpu"))

@@ -1,0 +1,122 @@
+"""From a trained locator to what run time loads: locate.onnx and card.json."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+
+from anymark.errors import AnymarkError
+from anymark.learn.data.photos import DATA_CARDS
+from anymark.learn.export import OPSET, write_card
+from anymark.learn.models.locator import MULTIPLE, STRIDE, Locator, local_maxima
+from anymark.learn.train.locator import LocatorTask
+from anymark.learn.train.loop import WEIGHTS, load_weights
+from anymark.learn.train.recipe import LocatorRecipe
+from anymark.learn.train.score_locator import INPUT_SIZE, choose_threshold, match_photos
+
+MODEL_FILE = "locate.onnx"
+TOLERANCE_PX = 1e-3
+"""Largest difference to torch, of boxes and eyes."""
+
+
+class ExportedLocator(nn.Module):
+    """A locator as run time sees it: bytes in, scores of local maxima and heads in pixels out."""
+
+    def __init__(self, model: Locator) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, image: UInt8[Tensor, "B H W 3"]) -> tuple[Float[Tensor, "B h w"], Float[Tensor, "B h w 8"]]:
+        logit, geometry = self.model(image.permute(0, 3, 1, 2).float() / 255)
+        return local_maxima(logit.sigmoid()), geometry
+
+
+def export_locator(model: Locator, path: Path) -> None:
+    """Write a locator as one ONNX file with free batch, height and width."""
+    example = torch.zeros(2, 5 * MULTIPLE, 4 * MULTIPLE, 3, dtype=torch.uint8)
+    rows, columns = (torch.export.Dim(name, min=1, max=256) for name in ("rows", "columns"))
+    batch = torch.export.Dim("batch", min=1, max=1024)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter warns of its own deprecations
+        program = torch.onnx.export(
+            ExportedLocator(model).eval(),
+            (example,),
+            input_names=["image"],
+            output_names=["score", "geometry"],
+            dynamic_shapes={"image": {0: batch, 1: MULTIPLE * rows, 2: MULTIPLE * columns}},
+            opset_version=OPSET,
+            dynamo=True,
+            verbose=False,
+        )
+        assert program is not None
+        program.save(path, external_data=False)
+
+
+def difference_px(model: Locator, path: Path, images: UInt8[np.ndarray, "B H W 3"]) -> float:
+    """How far an exported locator's boxes and eyes lie from torch's, at most; infinite if its scores differ.
+
+    Where two neighbours score almost the same, rounding decides which one is the maximum: only common maxima compare.
+    """
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    score, geometry = (np.asarray(x) for x in session.run(["score", "geometry"], {"image": images}))
+    with torch.no_grad():
+        want_score, want_geometry = (x.numpy() for x in ExportedLocator(model).eval()(torch.from_numpy(images)))
+    common = (score > 0) & (want_score > 0)
+    if common.sum() < 0.5 * (want_score > 0).sum() or np.abs(score - want_score)[common].max() > TOLERANCE_PX:
+        return float("inf")
+    return float(np.abs(geometry - want_geometry).max())
+
+
+def export_locator_run(
+    run: Path, recipe: LocatorRecipe, out: Path, name: str, photos: Path, cache: Path | None
+) -> Path:
+    """Export the average weights of a run into the folder `out`, scored on the held-out photos.
+
+    Raises:
+        AnymarkError: the folder holds no weights of this recipe, or the graph disagrees with torch.
+    """
+    task = LocatorTask(recipe, photos, cache)
+    load_weights(task.model, run / WEIGHTS)
+    task.to(torch.device("cpu"))
+    model = task.model.eval()
+    with torch.no_grad():
+        matches = match_photos(model, task.held_out)
+        threshold = choose_threshold(matches)
+        metrics = task.score(model, matches, threshold)
+    out.mkdir(parents=True, exist_ok=True)
+    partial = out / f"{MODEL_FILE}.tmp"
+    export_locator(model, partial)
+    worst = difference_px(model, partial, task.views[:2].permute(0, 2, 3, 1).contiguous().numpy())
+    if worst > TOLERANCE_PX:
+        raise AnymarkError(f"{name}: the exported locator differs from torch by {worst:.2g} px")
+    partial.replace(out / MODEL_FILE)
+    used = dict.fromkeys(source.removeprefix("whole-") for source in recipe.data.sources)
+    data: list[dict[str, Any]] = [{"name": source, **DATA_CARDS.get(source, {})} for source in used]
+    write_card(
+        out,
+        {
+            "format": 1,
+            "kind": "locator",
+            "name": name,
+            "stride": STRIDE,
+            "input_size": INPUT_SIZE,
+            "threshold": threshold,
+            "parameters": sum(p.numel() for p in model.parameters()),
+            "licence": "Apache-2.0",
+            "data": [*data, {"name": "panoramas", "what": "backgrounds, by Poly Haven", "licence": "CC0"}],
+            "labels": "MediaPipe Face Mesh 0.10.14 (Apache-2.0)",
+            "metrics": {
+                "held-out whole photos": {key: round(value, 4) for key, value in metrics.items()},
+                "photos": len(task.held_out),
+            },
+            "onnx_difference_px": round(worst, 6),
+        },
+    )
+    return out

@@ -18,7 +18,7 @@ from anymark.learn.models.encoder import EncoderConfig
 from anymark.learn.models.landmarker import Landmarker
 from anymark.learn.models.predictors import PredictorConfig
 from anymark.learn.train.landmarks import LandmarkTask
-from anymark.learn.train.loop import fit, learning_rate, load_weights
+from anymark.learn.train.loop import Stopped, fit, learning_rate, load_weights
 from anymark.learn.train.recipe import LandmarkRecipe, TrainConfig, load_recipe
 
 RECIPE = """
@@ -75,7 +75,8 @@ class StopsAfter(LandmarkTask):
 def test_a_stopped_run_goes_on_to_the_same_weights(recipe_file: Path, photo_root: Path, tmp_path: Path) -> None:
     whole = run(recipe_file, photo_root, tmp_path / "whole")
     recipe = load_recipe(recipe_file)
-    run(recipe_file, photo_root, tmp_path / "parts", StopsAfter(recipe, photo_root, None))
+    with pytest.raises(Stopped, match="stopped at step 3"):
+        run(recipe_file, photo_root, tmp_path / "parts", StopsAfter(recipe, photo_root, None))
     steps = [json.loads(line)["step"] for line in (tmp_path / "parts" / "log.jsonl").read_text().splitlines()]
     assert max(steps, default=0) <= 3
     resumed = run(recipe_file, photo_root, tmp_path / "parts")

@@ -53,6 +53,10 @@ class Layout:
             object.__setattr__(self, "names", tuple(str(name) for name in self.names))
         regions = {name: self._checked_indices(f"region {name!r}", ids, -1) for name, ids in self.regions.items()}
         object.__setattr__(self, "regions", regions)
+        # the shipped ones are shared: whoever wrote into one would move everybody's points
+        for array in (self.points_mm, self.edges, self.triangles, self.flip, *regions.values()):
+            if array is not None:
+                array.setflags(write=False)
 
     def _error(self, what: str) -> AnymarkError:
         return AnymarkError(f"layout {self.name!r}: {what}")

@@ -14,6 +14,7 @@ from anymark.canonical import Layout, load_layout
 from anymark.detect.detector import Detector
 from anymark.detect.write import write_image
 from anymark.errors import AnymarkError
+from anymark.evaluate.bench import host
 from anymark.evaluate.benchmark import Benchmark, shared_folder
 from anymark.evaluate.calibrate import calibrate_layout
 from anymark.evaluate.photo_sets import read_facelab189, read_photos
@@ -73,7 +74,14 @@ class Evaluation(ABC):
             detector.locator.load()
         layout = self._layout(benchmark, detector)
         scores = score(detector, benchmark, layout, self.boxes, _show_progress)
-        settings = {"model": self.model, "boxes": self.boxes, "calibrated_on": len(benchmark.calibration)}
+        settings = {
+            "host": host(),
+            "model": self.model,
+            "locator": self.locator if self.boxes == "locate" else None,
+            "boxes": self.boxes,
+            "looks": self.looks,
+            "calibrated_on": len(benchmark.calibration),
+        }
         _say_notes((*benchmark.notes, *scores.notes))
         print(f"{benchmark.name}: model {self.model}, layout {layout.name}, boxes {self.boxes}")
         print(table(scores, threshold))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -29,16 +30,20 @@ class Train:
     """At most so many photos of each source, to try a recipe out."""
 
     def run(self) -> int:
-        """Train, and print the last held-out metrics. Returns the exit code."""
+        """Train, and print the last held-out metrics. Returns the exit code: 130 for a run that was stopped."""
         from anymark.learn.data.photos import photos_root
-        from anymark.learn.train.loop import fit
+        from anymark.learn.train.loop import Stopped, fit
         from anymark.learn.train.recipe import load_recipe
         from anymark.learn.train.tasks import build_task
 
         recipe = load_recipe(self.recipe)
         task = build_task(recipe, photos_root(self.photos), self.cache, self.limit)
         out = self.out or Path("runs") / self.recipe.stem
-        metrics = fit(task, recipe.train, out, self.recipe.read_text(), accelerator=self.accelerator)
+        try:
+            metrics = fit(task, recipe.train, out, self.recipe.read_text(), accelerator=self.accelerator)
+        except Stopped as stopped:
+            print(f"anymark: {stopped}", file=sys.stderr)
+            return 130
         for name, value in metrics.items():
             print(f"{name}: {value:.4g}")
         return 0

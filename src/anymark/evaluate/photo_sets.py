@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import tarfile
+import zipfile
+import zlib
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -158,11 +160,11 @@ def read_facelab189(root: Path, calibrate: int = 0) -> Benchmark:
 
 def _read_npz(path: Path, keys: tuple[str, ...]) -> dict[str, npt.NDArray[Any]]:
     try:
-        with np.load(path) as npz:
+        with path.open("rb") as file, np.load(file) as npz:
             return {key: npz[key] for key in keys}
     except OSError as error:
         raise AnymarkError(f"{path}: cannot be read ({error.strerror or error})") from None
-    except (KeyError, ValueError, EOFError) as error:
+    except (KeyError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise AnymarkError(f"{path}: not a file of labels ({error})") from None
 
 

@@ -71,10 +71,10 @@ class LandmarkSet:
         tensors = ("images", "points_px", "depth_px", "box_px", "valid_box_px", "label_sd")
         return LandmarkSet(
             replace(photos, **{key: getattr(photos, key).to(device) for key in tensors}),
-            torch.from_numpy(layout.points_mm).to(device),
-            torch.from_numpy(layout.flip).long().to(device),
-            None if layout.triangles is None else torch.from_numpy(layout.triangles).long().to(device),
-            torch.from_numpy(further_mm).float().to(device),
+            torch.tensor(layout.points_mm, device=device),
+            torch.tensor(layout.flip, device=device).long(),
+            None if layout.triangles is None else torch.tensor(layout.triangles, device=device).long(),
+            torch.tensor(further_mm, device=device).float(),
             torch.from_numpy(extension_weights(layout.points_mm, further_mm)).to(device),
             weight,
         )

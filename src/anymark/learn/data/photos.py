@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import os
 import tarfile
+import zipfile
+import zlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -104,14 +106,14 @@ def load_photos(
     """
     folder = root / source
     try:
-        with np.load(folder / "labels.npz") as npz:
+        with (folder / "labels.npz").open("rb") as file, np.load(file) as npz:
             labels = {key: npz[key] for key in npz.files}
         names = tuple(str(n) for n in labels["name"])
         landmarks = labels["landmarks_q64"].astype(np.float32) / 64.0
         chosen = np.flatnonzero(labels["split"] == SPLIT_CODE[split])
         scale = side / labels["size"].astype(np.float32)
         images = _decode(folder / "crops.tar", names, side, cache)
-    except (OSError, KeyError, ValueError, tarfile.TarError) as error:
+    except (OSError, KeyError, ValueError, tarfile.TarError, zipfile.BadZipFile, zlib.error) as error:
         raise AnymarkError(f"{folder}: not a photo set ({error})") from error
     label_sd = np.where(labels["label_sd"] < 0, np.nan, labels["label_sd"]).astype(np.float32)
     if split == "train":

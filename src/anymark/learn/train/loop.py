@@ -25,6 +25,10 @@ CHECKPOINT = "last.ckpt"
 WEIGHTS = "weights.safetensors"
 
 
+class Stopped(Exception):  # noqa: N818, it is no error
+    """A run was asked to stop, and has saved its state."""
+
+
 @runtime_checkable
 class Task(Protocol):
     """What a system brings to the loop."""
@@ -50,7 +54,7 @@ class Task(Protocol):
 
 
 class Ema:
-    """Exponential moving average of a model's parameters; buffers are copied."""
+    """Exponential moving average of a model's parameters and running statistics; counters are copied."""
 
     def __init__(self, model: nn.Module, decay: float) -> None:
         self.decay = decay
@@ -94,13 +98,14 @@ def fit(task: Task, config: TrainConfig, out: Path, recipe_text: str, *, acceler
 
     Raises:
         AnymarkError: `out` holds another recipe's run.
+        Stopped: a signal ended it early; everything is saved.
     """
     out.mkdir(parents=True, exist_ok=True)
     _claim(out, recipe_text)
     fabric = Fabric(accelerator=accelerator, devices="auto" if accelerator != "cpu" else 1, precision=config.precision)
     fabric.launch()
     torch.manual_seed(config.seed)
-    if config.init is not None:
+    if config.init is not None and not (out / CHECKPOINT).exists():
         load_weights(task.model, Path(config.init), resize=True)
     task.to(fabric.device)
     optimizer = torch.optim.AdamW(parameter_groups(task.model, config.weight_decay), config.lr, betas=(0.9, 0.98))
@@ -114,7 +119,7 @@ def fit(task: Task, config: TrainConfig, out: Path, recipe_text: str, *, acceler
 
     log = _Log(out, fabric.global_rank == 0, config.steps, step)
     generator = Generator(device=fabric.device)
-    metrics: dict[str, float] = {}
+    metrics = _evaluate(task, bare, ema) if step >= config.steps else {}
     saved = time.monotonic()
     with _StopSignal() as stop:
         while step < config.steps:
@@ -138,9 +143,9 @@ def fit(task: Task, config: TrainConfig, out: Path, recipe_text: str, *, acceler
             if stop.requested or step == config.steps or time.monotonic() - saved > 60 * config.checkpoint_minutes:
                 _save(fabric, out, bare, optimizer, ema, step)
                 saved = time.monotonic()
-            if stop.requested:
-                fabric.print(f"stopped at step {step}; the same command goes on", file=sys.stderr)
-                break
+            if stop.requested and step < config.steps:
+                log.close()
+                raise Stopped(f"stopped at step {step}; the same command goes on")
     log.close()
     return metrics
 

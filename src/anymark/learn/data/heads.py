@@ -15,14 +15,13 @@ from PIL import Image
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
+from anymark.canonical.face_mesh import EYE_CORNERS, FACE_MESH_POINTS
 from anymark.errors import AnymarkError
 from anymark.learn.data.photos import PhotoSet
 
 WHOLE = "whole"
 """Name of the folder of whole photos; a recipe's source `whole-congress` is the part of it that congress gave."""
 OUTLINE_POINTS = 32
-EYE_CORNERS = ((33, 133), (362, 263))
-"""Landmarks of the subject's right eye, then of the left one."""
 SAME_PHOTO = 0.9
 """Thumbnails of two heads that correlate more than this may be one photo (all known pairs do; 6 % of others do)."""
 VALIDATION_SHARE = 0.05
@@ -75,7 +74,7 @@ def heads_of_crops(crops: PhotoSet) -> HeadPhotos:
     """The crops of one source, cut to the part that lies inside the photo."""
     left_top = crops.valid_box_px[:, :2].ceil()
     right_bottom = crops.valid_box_px[:, 2:].floor()
-    face = crops.points_px[:, :468] - left_top[:, None]
+    face = crops.points_px[:, :FACE_MESH_POINTS] - left_top[:, None]
     eyes = torch.stack([face[:, list(pair)].mean(1) for pair in EYE_CORNERS], 1)
     outline = extreme_points(face)
     images = [

@@ -106,10 +106,10 @@ class BasisPredictor(nn.Module):
         return query @ code
 
 
-class MLPPredictor(nn.Module):
-    """The paper's first predictor: an MLP on [f; q], each query by itself.
+class FirstLayer(nn.Module):
+    """The first layer on [f; q], which the paper's two predictors share, in two halves.
 
-    The image half of the first layer is linear in f, so it is computed once an image, not once a query.
+    The image half is linear in f, so it is computed once an image, not once a query.
     """
 
     def __init__(self, features: int, config: PredictorConfig) -> None:
@@ -117,16 +117,23 @@ class MLPPredictor(nn.Module):
         self.encode_query = QueryEncoder(config.query_features)
         self.first_image = nn.Linear(features, config.width)
         self.first_query = nn.Linear(config.query_features, config.width, bias=False)
-        layers: list[nn.Module] = [nn.GELU()]
-        for _ in range(config.layers - 1):
-            layers += [nn.Linear(config.width, config.width), nn.GELU()]
-        self.rest = nn.Sequential(*layers, nn.Linear(config.width, CHANNELS))
 
     def code(self, features: Float[Tensor, "B D"]) -> Float[Tensor, "B C"]:
         return self.first_image(features)
 
     def query(self, points_mm: Float[Tensor, "*N 3"]) -> Float[Tensor, "*N C"]:
         return self.first_query(self.encode_query(to_unit(points_mm)))
+
+
+class MLPPredictor(FirstLayer):
+    """The paper's first predictor: an MLP on [f; q], each query by itself."""
+
+    def __init__(self, features: int, config: PredictorConfig) -> None:
+        super().__init__(features, config)
+        layers: list[nn.Module] = [nn.GELU()]
+        for _ in range(config.layers - 1):
+            layers += [nn.Linear(config.width, config.width), nn.GELU()]
+        self.rest = nn.Sequential(*layers, nn.Linear(config.width, CHANNELS))
 
     def decode(
         self, code: Float[Tensor, "B C"], query: Float[Tensor, "#B N C"], mask: Bool[Tensor, "#B N"] | None = None
@@ -159,7 +166,7 @@ class CrossCovarianceBlock(nn.Module):
         return x + self.mlp(self.norm2(x))
 
 
-class TransformerPredictor(nn.Module):
+class TransformerPredictor(FirstLayer):
     """The paper's second predictor: a transformer over the sequence of queries.
 
     Landmarks share statistics over the sequence, so a point's answer depends a little on which others are asked with
@@ -167,18 +174,9 @@ class TransformerPredictor(nn.Module):
     """
 
     def __init__(self, features: int, config: PredictorConfig) -> None:
-        super().__init__()
-        self.encode_query = QueryEncoder(config.query_features)
-        self.first_image = nn.Linear(features, config.width)
-        self.first_query = nn.Linear(config.query_features, config.width, bias=False)
+        super().__init__(features, config)
         self.blocks = nn.ModuleList(CrossCovarianceBlock(config.width, config.heads) for _ in range(config.layers))
         self.last = nn.Sequential(nn.LayerNorm(config.width), nn.Linear(config.width, CHANNELS))
-
-    def code(self, features: Float[Tensor, "B D"]) -> Float[Tensor, "B C"]:
-        return self.first_image(features)
-
-    def query(self, points_mm: Float[Tensor, "*N 3"]) -> Float[Tensor, "*N C"]:
-        return self.first_query(self.encode_query(to_unit(points_mm)))
 
     def decode(
         self, code: Float[Tensor, "B C"], query: Float[Tensor, "#B N C"], mask: Bool[Tensor, "#B N"] | None = None

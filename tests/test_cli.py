@@ -64,6 +64,8 @@ def test_help_of_detect_names_every_option(capsys: pytest.CaptureFixture[str]) -
     assert main(["detect", "--help"]) == 0
     out = capsys.readouterr().out
     assert all(option in out for option in ("FILES", "--layout", "--point", "--out", "--json", "--csv", "--max-heads"))
+    assert "--search-px" in out
+    assert "about 20 px wide" in " ".join(out.replace("│", " ").split())
 
 
 def test_an_unknown_option_exits_with_2(capsys: pytest.CaptureFixture[str]) -> None:

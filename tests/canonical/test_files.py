@@ -169,6 +169,8 @@ BAD = {
     "empty.obj": ("# nothing\n", "has no vertices"),
     "number.obj": ("v 0 a 110\n", "line 1 is not valid OBJ"),
     "short.obj": ("v 0 50\n", "line 1: a vertex needs three numbers"),
+    "zero.obj": ("v 0 50 110\nv 0 40 110\nf 0 1 2\n", "line 3 is not valid OBJ: f 0 1 2"),
+    "zero_line.obj": ("v 0 50 110\nl 1 0/3\n", "line 2 is not valid OBJ: l 1 0/3"),
     "face.obj": ("v 0 50 110\nf 1 2 3\n", "index outside"),
     "cm.obj": ("v 0 5 11\nv 1 5 11\n", "centimetres"),
     "empty.ply": ("", "not a PLY file"),

@@ -1,8 +1,8 @@
 """Tiny networks with known answers: a "head" is a bright Gaussian blob on black.
 
-The locator boxes a blob to 3 of its radii; the encoder finds its centroid in the window, and a canonical point lies
-(x, -y) / 100 half windows from there, with a sigma of 0.01. So all geometry between the pixels and the landmarks is
-checked without trained weights.
+The locator boxes a blob to 3 of its radii, if it is alone and the box 20 to 130 pixels wide; the encoder finds its
+centroid in the window, and a canonical point lies (x, -y) / 100 half windows from there, with a sigma of 0.01. So all
+geometry between the pixels and the landmarks is checked without trained weights.
 """
 
 from __future__ import annotations
@@ -128,7 +128,11 @@ def write_landmark_model(folder: Path, predictor: str = "basis") -> Path:
 
 
 def write_locator(folder: Path, roll: float = 0.0) -> Path:
-    """locate.onnx and card.json: boxes of 3 radii about each blob, eyes 2.4 radii apart and turned by `roll`."""
+    """locate.onnx and card.json: boxes of 3 radii about each blob, eyes 2.4 radii apart and turned by `roll`.
+
+    As a real one it sees faces of some sizes only. Each cell sees 96 pixels: where two blobs lie in them, they scatter
+    wider than one of their mass would, and there is no face.
+    """
     folder.mkdir()
     eye = 1.2 * np.array([np.cos(roll), np.sin(roll)])
     _save(
@@ -156,15 +160,25 @@ def write_locator(folder: Path, roll: float = 0.0) -> Path:
             y_column = Unsqueeze (y_line, y_axes)
             part_x = Mul (part, x_line)
             part_y = Mul (part, y_column)
+            part_xx = Mul (part_x, x_line)
+            part_yy = Mul (part_y, y_column)
+            part_square = Add (part_xx, part_yy)
             mean = AveragePool <kernel_shape = [96, 96], strides = [32, 32], pads = [32, 32, 32, 32],
                                 count_include_pad = 1> (part)
             mean_x = AveragePool <kernel_shape = [96, 96], strides = [32, 32], pads = [32, 32, 32, 32],
                                   count_include_pad = 1> (part_x)
             mean_y = AveragePool <kernel_shape = [96, 96], strides = [32, 32], pads = [32, 32, 32, 32],
                                   count_include_pad = 1> (part_y)
+            mean_square = AveragePool <kernel_shape = [96, 96], strides = [32, 32], pads = [32, 32, 32, 32],
+                                       count_include_pad = 1> (part_square)
             safe = Max (mean, tiny)
             x = Div (mean_x, safe)
             y = Div (mean_y, safe)
+            square = Div (mean_square, safe)
+            xx = Mul (x, x)
+            yy = Mul (y, y)
+            less_x = Sub (square, xx)
+            scatter = Sub (less_x, yy)
             mass = Mul (mean, kernel)
             area = Div (mass, pi)
             radius = Sqrt (area)
@@ -174,7 +188,17 @@ def write_locator(folder: Path, roll: float = 0.0) -> Path:
             geometry = Transpose <perm = [0, 2, 3, 1]> (planes_out)
             more = Add (mass, enough)
             ratio = Div (mass, more)
-            score = Squeeze (ratio, axis)
+            most_scatter = Mul (area, most_times)
+            alone = Less (scatter, most_scatter)
+            large = Greater (radius, least_radius)
+            small = Less (radius, most_radius)
+            of_size = And (large, small)
+            is_face = And (alone, of_size)
+            faces = Where (is_face, ratio, zero)
+            highest = MaxPool <kernel_shape = [3, 3], pads = [1, 1, 1, 1]> (faces)
+            is_peak = GreaterOrEqual (faces, highest)
+            peaks = Where (is_peak, faces, zero)
+            score = Squeeze (peaks, axis)
         }""",
         full=255.0,
         half=0.5,
@@ -182,9 +206,30 @@ def write_locator(folder: Path, roll: float = 0.0) -> Path:
         kernel=96 * 96,
         pi=np.pi,
         enough=20.0,
+        zero=0.0,
+        most_times=1.3,
+        least_radius=20 / 6,
+        most_radius=130 / 6,
         offsets=np.array([-3, -3, 3, 3, *(-eye), *eye]).reshape(1, 8, 1, 1),
     )
     return write_card(folder, kind="locator", stride=32, threshold=0.5)
+
+
+def write_fixed_locator(folder: Path, boxes: npt.ArrayLike, scores: npt.ArrayLike) -> Path:
+    """locate.onnx and card.json: these boxes (M, 4), pixels of each level, with these scores (M,), in any photo."""
+    folder.mkdir()
+    corners = np.asarray(boxes, np.float32)
+    middle = (corners[:, :2] + corners[:, 2:]) / 2  # both eyes: no roll
+    _save(
+        folder / "locate.onnx",
+        """l (uint8[1, H, W, 3] image) => (float[1, 1, M] score, float[1, 1, M, 8] geometry) {
+            score = Identity (fixed_score)
+            geometry = Identity (fixed_geometry)
+        }""",
+        fixed_score=np.asarray(scores, np.float32)[None, None],
+        fixed_geometry=np.concatenate([corners, middle, middle], 1)[None, None],
+    )
+    return write_card(folder, kind="locator", threshold=0.5)
 
 
 def blobs(width: int, height: int, *centres: tuple[float, float], sigma: float = 10.0) -> npt.NDArray[np.uint8]:

@@ -107,6 +107,12 @@ def test_json_and_csv_of_all(run: Run) -> None:
     assert Path("drawn/one.anymark.jpg").exists()
 
 
+def test_smaller_faces_are_searched_for_on_demand(run: Run) -> None:
+    Image.fromarray(blobs(2400, 900, (1500, 400), sigma=4)).save("wide.png")
+    assert run("wide.png", "--csv", "a.csv")[1] == "wide.png  no face\n"
+    assert "face 1/1" in run("wide.png", "--csv", "a.csv", "--search-px", "2400")[1]
+
+
 def test_the_results_of_the_others_are_in_the_files_of_all(run: Run) -> None:
     code, _, _ = run("missing.jpg", "one.jpg", "--json", "all.json")
     assert code == 2
@@ -141,7 +147,22 @@ def test_a_point_is_added_after_those_of_the_layout() -> None:
         (["one.jpg", "--point", "1,x,2"], None, "--point 1,x,2: three numbers"),
         (["one.jpg", "--point", "1,nan,2"], None, "--point 1,nan,2: not finite"),
         (["one.jpg", "--max-heads", "0"], "layout.csv", "--max-heads 0"),
-        (["one.jpg", "--json", "one.jpg"], "layout.csv", "one.jpg: would overwrite a photo"),
+        (["one.jpg", "--json", "one.jpg"], "layout.csv", "one.jpg: would overwrite what is read"),
+        (["one.jpg", "--csv", "layout.csv"], "layout.csv", "layout.csv: would overwrite what is read"),
+        (["one.jpg", "--json", "a", "--csv", "./a"], "layout.csv", "a: is to be written twice"),
+        (
+            ["one.jpg", "--json", "one.anymark.jpg", "--out", "."],
+            "layout.csv",
+            "one.anymark.jpg: is to be written twice",
+        ),
+        (
+            ["one.jpg", "--csv", "one.anymark.json", "--out", "."],
+            "layout.csv",
+            "one.anymark.json: is to be written twice",
+        ),
+        (["two.png", "two.anymark.png", "--out", "."], "layout.csv", "two.anymark.png: would overwrite what is read"),
+        (["one.jpg", "--json", "."], "layout.csv", ".: cannot write"),
+        (["one.jpg", "--search-px", "5000"], "layout.csv", "search_px 5000: must be 32 to 4096"),
         (["one.jpg", "--csv", "no/such/folder.csv"], "layout.csv", "folder.csv: cannot write"),
         (["one.jpg", "--out", "layout.csv"], "layout.csv", "layout.csv: cannot write"),
     ],
@@ -151,6 +172,7 @@ def test_a_call_that_cannot_be_done_says_why_in_one_line(
 ) -> None:
     Path("nan.json").write_text('{"points_mm": [[0, 0, NaN]]}')
     Path("flat.json").write_text('{"points_mm": [[0, 0], [1, 2]]}')
+    Path("two.anymark.png").write_bytes(Path("one.jpg").read_bytes())
     before = Path("one.jpg").read_bytes()
     code, out, err = run(*argv, layout=layout)
     assert (code, out) == (2, "")

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-import anymark
 from anymark import AnymarkError, Detector, Landmarks, Layout, Window
-from anymark.detect.model import MODELS
-from tests.detect.synthetic import SIGMA, WINDOW_SCALE, blobs
+from tests.detect.synthetic import SIGMA, WINDOW_SCALE, blobs, write_fixed_locator
 
 CENTRES = [(100.3, 120.7), (280.9, 150.2)]
 POINTS_MM = np.array([[0, 0, 0], [10, 20, 5], [-30, 0, 12]], np.float32)
@@ -64,6 +66,63 @@ def test_the_second_look_is_around_the_face_that_the_first_one_found(models: Pat
         Detector(looks=0)
 
 
+def fixed(folder: Path, models: Path, boxes: list[list[int]], scores: list[float], **options: int) -> Detector:
+    """A detector whose locator gives these boxes in any photo of 160 pixels, whatever is in it."""
+    return Detector(models / "basis", write_fixed_locator(folder, boxes, scores), search_px=160, **options)
+
+
+@pytest.mark.parametrize("scores", [[0.9, 0.8], [0.8, 0.9]])
+def test_two_boxes_that_come_to_lie_on_one_face_are_one_head(tmp_path: Path, models: Path, scores: list[float]) -> None:
+    photo, boxes = blobs(160, 160, (80, 80), sigma=5), [[30, 50, 90, 110], [70, 50, 130, 110]]
+    assert len(fixed(tmp_path / "once", models, boxes, scores, looks=1).encode(photo)) == 2
+    (head,) = fixed(tmp_path / "twice", models, boxes, scores, looks=2).encode(photo)
+    assert head.score == pytest.approx(0.9)
+    np.testing.assert_allclose((head.box_px[:2] + head.box_px[2:]) / 2, [80, 80], atol=8)
+
+
+def test_the_largest_head_comes_first_by_what_the_last_look_found(tmp_path: Path, models: Path) -> None:
+    # the first box is the smaller one, but the longer: its window is wider, and so is the synthetic face found in it
+    photo = np.maximum(blobs(160, 160, (40, 50), sigma=4), blobs(160, 160, (115, 110), sigma=4))
+    detector = fixed(tmp_path / "locator", models, [[10, 40, 70, 60], [92, 87, 138, 133]], [0.9, 0.8])
+    heads = detector.encode(photo)
+    areas = [np.prod(head.box_px[2:] - head.box_px[:2]) for head in heads]
+    assert areas == sorted(areas, reverse=True)
+    assert [head.score for head in heads] == pytest.approx([0.9, 0.8])
+    (largest,) = detector.detect(photo, POINTS_MM, max_heads=1)
+    assert largest.score == pytest.approx(0.9)
+
+
+def test_a_box_whose_landmarks_are_unsure_is_no_head(models: Path, photo: np.ndarray, tmp_path: Path) -> None:
+    unsureness = SIGMA * WINDOW_SCALE / 2  # sigma is a hundredth of half a window
+    strict = Path(shutil.copytree(models / "basis", tmp_path / "strict"))
+    card = json.loads((strict / "card.json").read_text())
+    (strict / "card.json").write_text(json.dumps({**card, "most_unsure": 0.9 * unsureness}))
+
+    def heads(model: Path, most_unsure: float | None) -> int:
+        return len(Detector(model, models / "locator", looks=1, most_unsure=most_unsure).encode(photo))
+
+    assert heads(models / "basis", None) == 2
+    assert heads(models / "basis", 0.9 * unsureness) == 0
+    assert heads(models / "basis", 1.1 * unsureness) == 2
+    assert heads(strict, None) == 0
+    assert heads(strict, 1.1 * unsureness) == heads(strict, np.inf) == 2
+    box = [[x - 40, y - 40, x + 40, y + 40] for x, y in CENTRES]
+    assert len(Detector(strict, looks=1).detect(photo, POINTS_MM, boxes=box)) == 2  # the caller knows
+    for bad in (0.0, -1.0, np.nan):
+        with pytest.raises(AnymarkError, match="most_unsure must be above 0"):
+            Detector(most_unsure=bad)
+
+
+def test_smaller_faces_are_found_where_more_is_searched(models: Path) -> None:
+    photo = blobs(3000, 1600, (2100.5, 900.2), sigma=5)
+    assert Detector(models / "basis", models / "locator").detect(photo, POINTS_MM) == []
+    (face,) = Detector(models / "basis", models / "locator", search_px=2560).detect(photo, POINTS_MM)
+    np.testing.assert_allclose(face.xy_px[0], (2100.5, 900.2), atol=0.5)
+    for bad in (31, 4097, -1):
+        with pytest.raises(AnymarkError, match=f"search_px {bad}: must be 32 to 4096"):
+            Detector(models / "basis", models / "locator", search_px=bad).encode(photo)
+
+
 def test_a_rolled_head_is_read_upright(models: Path, photo: np.ndarray) -> None:
     for face, centre in zip(
         Detector(models / "basis", models / "rolled", looks=1).detect(photo, POINTS_MM), reversed(CENTRES), strict=True
@@ -98,6 +157,32 @@ def test_a_batch_equals_one_by_one(detector: Detector, photo: np.ndarray) -> Non
     assert detector.detect_batch([], POINTS_MM) == []
 
 
+def test_a_bad_photo_of_a_batch_stands_in_its_place(detector: Detector, photo: np.ndarray, tmp_path: Path) -> None:
+    (tmp_path / "text.png").write_text("no image")
+    photos = [photo, tmp_path / "missing.png", str(tmp_path / "text.png"), np.zeros((0, 5)), photo]
+    good, missing, text, empty, last = detector.detect_batch(photos, POINTS_MM)
+    assert len(good) == len(last) == 2
+    for error, message in (
+        (missing, "missing.png: no such file"),
+        (text, "text.png: not an image"),
+        (empty, "array of"),
+    ):
+        assert isinstance(error, AnymarkError)
+        assert message in str(error)
+        assert error.__traceback__ is error.__context__ is None  # they would keep the pixels of every bad photo
+
+
+def test_what_is_wrong_with_the_whole_batch_is_raised(detector: Detector, models: Path, photo: np.ndarray) -> None:
+    for call in (
+        lambda: detector.detect_batch([], "no-such-layout"),
+        lambda: detector.detect_batch([photo], max_heads=0),
+        lambda: Detector(models / "none", models / "locator").detect_batch([]),
+        lambda: Detector(models / "basis", models / "none").detect_batch([]),
+    ):
+        with pytest.raises(AnymarkError, match=r"no-such-layout|max_heads|none: no such model"):
+            call()
+
+
 def test_moving_and_scaling_the_photo_does_that_to_its_points(detector: Detector, photo: np.ndarray) -> None:
     face = detector.detect(photo, POINTS_MM)[0]
     step = np.array([11, 7])
@@ -120,7 +205,10 @@ def test_boxes_of_the_callers_are_taken_in_their_order(detector: Detector, photo
     assert detector.detect(photo, POINTS_MM, boxes=np.zeros((0, 4))) == []
 
 
-@pytest.mark.parametrize("boxes", [[[0, 0, 0, 5]], [[0, 0, np.nan, 5]], [[1, 2, 3]], [1, 2, 3, 4]])
+@pytest.mark.parametrize(
+    "boxes",
+    [[[0, 0, 0, 5]], [[0, 0, np.nan, 5]], [[1, 2, 3]], [1, 2, 3, 4], [[1, 2, 3, 4], [1, 2]], "face"],
+)
 def test_bad_boxes_are_refused(detector: Detector, photo: np.ndarray, boxes: list) -> None:
     with pytest.raises(AnymarkError, match="box"):
         detector.detect(photo, POINTS_MM, boxes=boxes)
@@ -167,10 +255,59 @@ def test_files_and_names_of_layouts(detector: Detector, photo: np.ndarray, tmp_p
         detector.detect(photo, "no-such-layout")
 
 
-@pytest.mark.parametrize("points", [np.zeros((0, 3)), np.zeros((2, 2)), np.full((2, 3), np.nan)])
+@pytest.mark.parametrize(
+    "points", [np.zeros((0, 3)), np.zeros((2, 2)), np.full((2, 3), np.nan), [[1, 2], [3]], [[1, 2, 10**400]], [[]]]
+)
 def test_points_that_are_none_are_refused(detector: Detector, photo: np.ndarray, points: np.ndarray) -> None:
-    with pytest.raises(AnymarkError):
+    with pytest.raises(AnymarkError, match="point"):
         detector.detect(photo, points)
+
+
+WRONG_KINDS = """
+import sys
+import numpy as np
+from anymark import AnymarkError, Detector, Layout, Window
+photo, detector = np.zeros((64, 64, 3), np.uint8), Detector(sys.argv[1])
+window = Window(np.array([32.0, 32.0]), 64.0)
+head = detector.encode(photo, [window])[0]
+for call in (
+    lambda: detector.encode(photo, [[0, 0, 64]]),
+    lambda: detector.encode(photo, window),
+    lambda: detector.encode(photo, "window"),
+    lambda: detector.encode(None),
+    lambda: detector.encode([1, 2]),
+    lambda: detector.detect(photo, boxes=[[0, 0, None, 9]]),
+    lambda: detector.detect(photo, boxes=[window]),
+    lambda: detector.detect(photo, boxes=5),
+    lambda: head.query([["a", "b", "c"]]),
+    lambda: head.query([1, 2, 3]),
+    lambda: head.query([[1, 2, None], [1, 2, {}]]),
+    lambda: head.query(5),
+    lambda: head.query(None),
+    lambda: Window([1, [2]], 3.0),
+    lambda: Window([1, 2], "wide"),
+    lambda: Window("middle", None),
+    lambda: Layout("mine", [[1, 2, 3], [4]]),
+    lambda: Layout("mine", "points"),
+    lambda: Layout("mine", [[1, 2, 3]], edges=[[0, 0], [0]]),
+):
+    try:
+        call()
+        print("nothing")
+    except AnymarkError as error:
+        print(error)
+"""
+
+
+def test_values_of_the_wrong_kind_are_named_in_one_line(models: Path) -> None:
+    # in a process of its own: here, the tests' type checker would stop them at the door
+    command = [sys.executable, "-c", WRONG_KINDS, str(models / "basis")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    words = ["windows"] * 3 + ["photo"] * 2 + ["box"] * 3 + ["point"] * 5 + ["window"] * 3 + ["layout 'mine'"] * 3
+    lines = done.stdout.splitlines()
+    assert (len(lines), done.stderr) == (len(words), "")
+    for line, word in zip(lines, words, strict=True):
+        assert word in line
 
 
 def landmarks(**changes: object) -> Landmarks:
@@ -211,20 +348,3 @@ def test_landmarks_as_numbers() -> None:
         "window": {"centre_px": [2, 2], "side_px": 6, "roll_rad": 0},
         "points": [[1, 5, 1], [3, 2, 2]],
     }
-
-
-@pytest.mark.skipif(not (MODELS / "small").is_dir(), reason="the model `small` is not in the package yet")
-def test_the_shipped_model_finds_mirrored_points_mirrored() -> None:
-    detector = Detector(locator="none")
-    rng = np.random.default_rng(0)
-    image = rng.integers(0, 256, (200, 200, 3), dtype=np.uint8)
-    (face,) = detector.detect(image, boxes=[[50, 50, 150, 150]])
-    assert len(face) == 68
-    assert np.isfinite(face.xy_px).all()
-
-
-@pytest.mark.skipif(not (MODELS / "locator").is_dir(), reason="the model `locator` is not in the package yet")
-def test_the_shipped_models_find_the_astronaut() -> None:
-    data = pytest.importorskip("skimage.data")
-    (face,) = anymark.Detector().detect(data.astronaut())
-    np.testing.assert_allclose(face.bounding_box, [176, 85, 265, 195], atol=30)

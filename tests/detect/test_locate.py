@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 
 from anymark.detect.image import open_photo
-from anymark.detect.locate import Locator, peaks, roll_of, suppress
+from anymark.detect.locate import Locator, roll_of
 from anymark.detect.model import Model
-from tests.detect.synthetic import blobs
+from tests.detect.synthetic import blobs, write_fixed_locator
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def centres(boxes: list) -> np.ndarray:
 @pytest.mark.parametrize("size", [(320, 320), (320, 200), (200, 317), (150, 150), (640, 512), (1000, 333)])
 def test_a_face_is_boxed_in_pixels_of_the_photo(locator: Locator, size: tuple[int, int]) -> None:
     width, height = size
-    x, y, sigma = 0.4 * width + 0.3, 0.55 * height + 0.1, 0.02 * max(size)
+    x, y, sigma = 0.4 * width + 0.3, 0.55 * height + 0.1, 0.015 * max(size)
     boxes = locator.locate(open_photo(blobs(width, height, (x, y), sigma=sigma)))
     assert len(boxes) == 1
     np.testing.assert_allclose(centres(boxes)[0], (x, y), atol=0.006 * max(size))
@@ -48,8 +48,21 @@ def test_no_face_is_an_empty_list(locator: Locator) -> None:
 
 def test_a_small_face_of_a_large_photo_is_found_on_the_second_level(models: Path, locator: Locator) -> None:
     photo = open_photo(blobs(1900, 1000, (1500.2, 700.9), sigma=6))
-    assert Locator(Model(models / "locator", "locator"), levels_px=[320]).locate(photo) == []
+    assert Locator(Model(models / "locator", "locator"), search_px=320).locate(photo) == []
     np.testing.assert_allclose(centres(locator.locate(photo)), [(1500.2, 700.9)], atol=1)
+
+
+def test_a_face_that_fills_the_photo_is_found_on_the_coarsest_level(locator: Locator) -> None:
+    (box,) = locator.locate(open_photo(blobs(320, 320, (160, 160), sigma=28)))  # too large for the locator at 320
+    np.testing.assert_allclose(box.box_px, [41, 41, 279, 279], atol=4)
+
+
+def test_scores_are_taken_as_they_come(tmp_path: Path) -> None:
+    # which cells are local maxima is for the network to say: two neighbours with a score are two faces
+    boxes = [[10, 10, 50, 50], [60, 10, 100, 60], [10, 70, 80, 150]]
+    folder = write_fixed_locator(tmp_path / "fixed", boxes, [0.9, 0.6, 0.4])
+    found = Locator(Model(folder, "locator"), search_px=160).locate(open_photo(np.zeros((160, 160, 3), np.uint8)))
+    assert [box.box_px.tolist() for box in found] == [boxes[1], boxes[0]]  # the third is below the threshold
 
 
 def test_boxes_of_a_photo_worked_on_at_a_fraction_are_in_its_own_pixels(locator: Locator, tmp_path: Path) -> None:
@@ -78,17 +91,3 @@ def test_roll_signs_and_profile() -> None:
     assert roll_of(geometry((50, 40), (50, 45))) == 0  # profile: their direction is noise
     half = roll_of(geometry((50, 40), (50, 58)))
     assert 0 < half < np.pi / 2
-
-
-def test_peaks_are_no_smaller_than_their_neighbours() -> None:
-    score = np.zeros((4, 5))
-    score[1, 1], score[1, 2], score[3, 4] = 0.9, 0.5, 0.3
-    found = peaks(score) & (score > 0)
-    assert np.argwhere(found).tolist() == [[1, 1], [3, 4]]
-
-
-def test_suppression_keeps_the_best_of_each_face() -> None:
-    boxes = np.array([[0, 0, 10, 10], [1, 0, 11, 10], [20, 0, 30, 10], [0, 0, 10, 20]], float)
-    assert suppress(boxes, np.array([0.5, 0.9, 0.7, 0.1]), 0.4) == [1, 2]
-    assert suppress(boxes, np.array([0.5, 0.9, 0.7, 0.1]), 0.99) == [1, 2, 0, 3]
-    assert suppress(np.zeros((0, 4)), np.zeros(0), 0.4) == []

@@ -30,6 +30,12 @@ def edit(folder: Path, **changes: object) -> None:
     (folder / "card.json").write_text(json.dumps({k: v for k, v in (card | changes).items() if v is not None}))
 
 
+def garble(folder: Path, key: str, value: str) -> None:
+    """Any JSON for one key of the card."""
+    card = json.loads((folder / "card.json").read_text())
+    (folder / "card.json").write_text(json.dumps({**card, key: "@"}).replace('"@"', value))
+
+
 def vouch(folder: Path, content: bytes) -> None:
     """Other content for encode.onnx, with its own SHA-256 on the card."""
     (folder / "encode.onnx").write_bytes(content)
@@ -56,7 +62,19 @@ def vouch(folder: Path, content: bytes) -> None:
         (lambda f: edit(f, input_size=None), "card.json: lacks 'input_size'"),
         (lambda f: edit(f, files={}), "encode.onnx: SHA-256"),
         (lambda f: edit(f, files=None), "card.json: lacks 'files'"),
+        (lambda f: edit(f, files={"encode.onnx": 7}), "encode.onnx: SHA-256"),
         (lambda f: edit(f, input_size=32), "encode.onnx: "),
+        (lambda f: garble(f, "input_size", '"abc"'), "card.json: 'input_size' must be a number above 0.*'abc'"),
+        (lambda f: garble(f, "input_size", "null"), "card.json: 'input_size' must be a number above 0.*None"),
+        (lambda f: garble(f, "input_size", "-64"), "card.json: 'input_size' must be a number above 0.*-64"),
+        (lambda f: garble(f, "input_size", "64.5"), "card.json: 'input_size' must be whole, not 64.5"),
+        (lambda f: garble(f, "input_size", "1e9"), "card.json: 'input_size' must be a number above 0, at most 4096"),
+        (lambda f: garble(f, "window_scale", "[1.5]"), "card.json: 'window_scale' must be a number"),
+        (lambda f: garble(f, "window_scale", "NaN"), "card.json: 'window_scale' must be a number"),
+        (lambda f: garble(f, "window_scale", "Infinity"), "card.json: 'window_scale' must be a number"),
+        (lambda f: garble(f, "most_unsure", '"low"'), "card.json: 'most_unsure' must be a number"),
+        (lambda f: garble(f, "most_unsure", "true"), "card.json: 'most_unsure' must be a number"),
+        (lambda f: garble(f, "most_unsure", "null"), "card.json: 'most_unsure' must be a number"),
     ],
 )
 def test_a_bad_model_is_named_in_one_line(
@@ -65,6 +83,15 @@ def test_a_bad_model_is_named_in_one_line(
     damage(folder)
     with pytest.raises(AnymarkError, match=message) as caught:
         Detector(folder, models / "locator").detect(PHOTO, np.zeros((1, 3)), boxes=[[10, 10, 50, 50]])
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("value", ["NaN", '"half"', "null", "0", "-0.5", "50", "{}"])
+def test_a_garbled_threshold_is_named(models: Path, tmp_path: Path, value: str) -> None:
+    folder = Path(shutil.copytree(models / "locator", tmp_path / "broken"))
+    garble(folder, "threshold", value)
+    with pytest.raises(AnymarkError, match=r"card\.json: 'threshold' must be a number above 0, at most 1") as caught:
+        Detector(models / "basis", folder).load()
     assert "\n" not in str(caught.value)
 
 

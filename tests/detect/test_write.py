@@ -12,7 +12,8 @@ from PIL import Image
 
 from anymark import AnymarkError, Landmarks, Layout, Window
 from anymark.detect.files import output_names, photos
-from anymark.detect.write import Found, atomic, csv_file, json_file, write_image, write_json
+from anymark.detect.write import Found, csv_file, json_file, write_found, write_image
+from anymark.files import atomic, check_targets, write_json
 
 LAYOUT = Layout("two", np.array([[0, 0, 0], [30, 0, 0]], np.float32), names=("nose, tip", "ear"))
 
@@ -30,7 +31,7 @@ def found(name: str, faces: int) -> Found:
 
 
 def test_one_image_as_json(tmp_path: Path) -> None:
-    write_json(tmp_path / "a.json", found("a.jpg", 1))
+    write_found(tmp_path / "a.json", found("a.jpg", 1))
     data = json.loads((tmp_path / "a.json").read_text())
     assert list(data) == ["format", "layout", "image", "size", "faces"]
     assert (data["format"], data["layout"], data["image"], data["size"]) == (1, "two", "a.jpg", [30, 20])
@@ -75,11 +76,33 @@ def test_a_failure_leaves_the_old_file_and_no_litter(tmp_path: Path) -> None:
 
 def test_a_place_that_cannot_be_written_to_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    for path in (tmp_path / "none" / "a.json", tmp_path / "file" / "a.json", tmp_path):
+    for path in (tmp_path / "none" / "a.json", tmp_path / "file" / "a.json", tmp_path, Path("/"), Path(".")):
         with pytest.raises(AnymarkError, match="cannot write") as caught, atomic(path, "w") as file:
             file.write("a")
         assert str(path) in str(caught.value)
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def test_numbers_that_json_lacks_leave_the_old_file(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text("old")
+    with pytest.raises(ValueError, match="JSON"):
+        write_json(tmp_path / "a.json", {"nme": float("nan")})
+    assert (tmp_path / "a.json").read_text() == "old"
+    write_json(tmp_path / "a.json", {"é": [1, 2]}, indent=2)
+    assert json.loads((tmp_path / "a.json").read_text()) == {"é": [1, 2]}
+    assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_no_file_is_written_over_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    check_targets([Path("a"), Path("b"), Path("sub/a")], [Path("c")])
+    Path("photo.jpg").write_text("")
+    Path("link.jpg").symlink_to("photo.jpg")
+    with pytest.raises(AnymarkError, match=r"^b/\.\./a: is to be written twice"):
+        check_targets([Path("a"), Path("b/../a")])
+    for target in (Path("link.jpg"), tmp_path / "photo.jpg"):
+        with pytest.raises(AnymarkError, match=rf"{target.name}: would overwrite what is read"):
+            check_targets([target], [Path("photo.jpg")])
 
 
 def test_pictures_by_suffix(tmp_path: Path) -> None:

@@ -97,13 +97,18 @@ def write_perspective(folder: Path) -> Path:
 
 
 def write_locator(folder: Path) -> Path:
-    """Finds a face at `FACE_BOX`, whatever it is shown."""
+    """Finds a face at `FACE_BOX` of whatever it is shown at 320 pixels, and none at other sizes."""
     _save(
         folder / "locate.onnx",
         """l (uint8[1, H, W, 3] image) => (float[1, 1, 1] score, float[1, 1, 1, 8] geometry) {
-            score = Identity (constant_score)
+            shape = Shape <start = 2, end = 3> (image)
+            width = Cast <to = 1> (shape)
+            same = Equal (width, searched)
+            one_or_none = Cast <to = 1> (same)
+            score = Mul (constant_score, one_or_none)
             geometry = Identity (constant_geometry)
         }""",
+        searched=np.array([320]),
         constant_score=np.full((1, 1, 1), 0.9),
         constant_geometry=np.array([*FACE_BOX, 120, 140, 200, 140]).reshape(1, 1, 1, 8),
     )

@@ -88,6 +88,8 @@ def test_calibration_takes_a_constant_error_away(tree: Tree, run: Run, tmp_path:
         (("300w", "--root", "{root}", "--threshold", "8"), "--threshold 8.0: a fraction"),
         (("300w", "--root", "{root}", "--json", "{root}/no/such.json"), "such.json: its folder does not exist"),
         (("300w", "--root", "{root}", "--save-layout", "{root}/a.json"), "give --calibrate K too"),
+        (("300w", "--root", "{root}", "--json", "{root}/a", "--sheet", "{root}/a"), "a: is to be written twice"),
+        (("300w", "--root", "{root}", "--ced", "{root}/a", "--sheet", "{root}/ibug/../a"), "a: is to be written twice"),
         (("photos", "--root", "{root}"), "none of the photo sets"),
         (("facelab189", "--root", "{root}"), "points.npz: cannot be read"),
         (("facelab189", "--root", "{root}/nothing"), "nothing: no such folder"),
@@ -101,12 +103,19 @@ def test_bad_input_is_one_line_and_exit_code_2(arguments: tuple[str, ...], messa
     assert len(err.strip().splitlines()) == 1
 
 
-def test_a_bad_pts_is_named(tree: Tree, run: Run):
+def test_a_bad_pts_is_left_out_and_named(tree: Tree, run: Run):
     tree.add("ibug/a")
     tree.add("ibug/b", text="1 2\n3 4\n")
-    code, _, err = run("eval", "300w", "--root", tree.root)
-    assert code == 2
-    assert err.strip().endswith("b.pts: 2 points, expected 68")
+    code, text, err = run("eval", "300w", "--root", tree.root, "--subset", "challenging")
+    assert code == 0
+    assert text.splitlines()[-1].endswith("(n=1, missed=0)")
+    assert "b.pts: 2 points, expected 68: left out" in err
+    assert "300-W challenging has 135 faces in the protocol, 1 here" in err
+    (tree.root / "ibug" / "a.pts").write_text("")
+    code, _, err = run("eval", "300w", "--root", tree.root, "--subset", "challenging")
+    assert (code, len(err.splitlines())) == (2, 1)
+    assert "no faces of 300-W challenging" in err
+    assert "b.pts: 2 points, expected 68" in err
 
 
 def test_unknown_model_is_named(tree: Tree, run: Run):
@@ -161,6 +170,12 @@ def test_bench_names_bad_input(run: Run, tmp_path: Path):
     assert code == 2
     assert "none.jpg" in err
     assert run("bench", "--json", tmp_path / "no" / "such.json")[0] == 2
+    photo = tmp_path / "photo.png"
+    Image.new("RGB", (9, 9)).save(photo)
+    before = photo.read_bytes()
+    code, _, err = run("bench", "--image", photo, "--json", photo)
+    assert (code, photo.read_bytes()) == (2, before)
+    assert "photo.png: would overwrite what is read" in err
 
 
 def test_evaluation_never_loads_torch():

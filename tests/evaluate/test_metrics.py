@@ -61,9 +61,3 @@ def test_all_missed_has_no_mean():
 def test_nan_is_refused():
     with pytest.raises(ValueError, match="NaN"):
         metrics.mean_error([0.1, np.nan])
-
-
-def test_overlap_of_boxes():
-    assert metrics.box_overlap([0, 0, 2, 2], [1, 0, 3, 2]) == pytest.approx(2 / 6)
-    assert metrics.box_overlap([0, 0, 1, 1], [2, 2, 3, 3]) == 0
-    assert metrics.box_overlap([0, 0, 1, 1], [0, 0, 1, 1]) == 1

@@ -10,12 +10,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from anymark.canonical import Layout, load_layout
 from anymark.errors import AnymarkError
+from anymark.evaluate.photo_files import read_labels
 from anymark.evaluate.photo_sets import FACELAB_ANNOTATED, face_mesh, read_facelab189, read_photos
 
 
-def write_source(folder: Path, splits: list[int], label_sd: list[float] | None = None) -> None:
-    folder.mkdir(parents=True)
+def write_source(folder: Path, splits: list[int], label_sd: list[float] | None = None, **labels: object) -> None:
+    """A photo set; `labels` are put over those of labels.npz, and None takes one away."""
+    folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(len(splits))
     points = rng.uniform(50, 150, (len(splits), 478, 3))
     points[:, 33], points[:, 263] = (60, 80, 0), (90, 80, 40)
@@ -27,13 +30,16 @@ def write_source(folder: Path, splits: list[int], label_sd: list[float] | None =
             info.size = buffer.tell()
             buffer.seek(0)
             tar.addfile(info, buffer)
-    np.savez(
-        folder / "labels.npz",
-        name=np.array([f"{i:05}.webp" for i in range(len(splits))]),
-        landmarks_q64=(points * 64).astype(np.int16),
-        split=np.array(splits, np.uint8),
-        label_sd=np.array(label_sd or [0.005] * len(splits), np.float32),
-    )
+    own: dict[str, object] = {
+        "name": np.array([f"{i:05}.webp" for i in range(len(splits))]),
+        "landmarks_q64": (points * 64).astype(np.int16),
+        "split": np.array(splits, np.uint8),
+        "label_sd": np.array(label_sd or [0.005] * len(splits), np.float32),
+        "size": np.full(len(splits), 200, np.int32),
+        "valid_box": np.tile(np.array([0, 0, 200, 200], np.float32), (len(splits), 1)),
+    }
+    kept = {key: np.asarray(value) for key, value in (own | labels).items() if value is not None}
+    np.savez(folder / "labels.npz", **kept)
 
 
 def test_held_out_photos_alone_are_scored(tmp_path: Path):
@@ -82,6 +88,63 @@ def test_bad_photo_sets_are_named(tmp_path: Path):
         read_photos(tmp_path)
     (tmp_path / "faker" / "labels.npz").unlink()
     with pytest.raises(AnymarkError, match=r"labels\.npz"):
+        read_photos(tmp_path)
+
+
+def test_a_set_brings_its_own_layout(tmp_path: Path):
+    folder = tmp_path / "faker"
+    points = load_layout("ibug68").points_mm[:20]
+    q64 = np.random.default_rng(0).integers(0, 9000, (2, 20, 2)).astype(np.int16)
+    boxes = np.array([[10, 20, 110, 120.5]] * 2)
+    write_source(folder, [0, 1], landmarks_q64=q64, layout="points.json", box=boxes)
+    Layout("own", points).save(folder / "points.json")
+    labels = read_labels(folder)
+    assert (load_layout(labels.layout).points_mm == points).all()
+    assert (labels.points_px == q64 / 64).all()
+    assert np.isnan(labels.depth_px).all()
+    assert (labels.box_px == boxes).all()
+    with pytest.raises(AnymarkError, match=r"points\.json; only sets of mediapipe478 can be scored"):
+        read_photos(tmp_path)
+
+
+def test_a_shipped_layout_is_named_and_a_box_may_be_given(tmp_path: Path):
+    boxes = np.array([[10, 20, 110, 120.5]])
+    write_source(tmp_path / "a", [1], landmarks_q64=np.zeros((1, 68, 3), np.int16), layout="ibug68", box=boxes)
+    assert read_labels(tmp_path / "a").layout == "ibug68"
+    write_source(tmp_path / "faker", [1], box=boxes)
+    face = read_photos(tmp_path).faces[0]
+    assert face.box_px.tolist() == boxes[0].tolist()
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ({"size": None}, r"not a file of labels .*size"),
+        ({"layout": "ibug86"}, r"no layout named 'ibug86'; did you mean"),
+        ({"layout": "points.json"}, r"points\.json: no such file"),
+        ({"layout": "ibug68"}, r"landmarks \(2, 478, 3\), expected \(N, 68, 3\)"),
+        ({"layout": "ibug68", "landmarks_q64": np.zeros((2, 68, 2), np.int16)}, "lacks 'box'"),
+        ({"landmarks_q64": np.zeros((2, 478, 2), np.int16)}, "mediapipe478 need their depth"),
+        ({"landmarks_q64": np.zeros((2, 478), np.int16)}, r"landmarks \(2, 478\), expected"),
+        ({"box": np.zeros((2, 3))}, r"box \(2, 3\), expected \(2, 4\)"),
+        ({"box": np.array([[0, 0, 9, 9], [0, 9, 9, 9]])}, r"00001\.webp: box is not x0, y0, x1, y1"),
+        ({"box": np.array([[0, 0, np.nan, 9], [0, 0, 9, 9]])}, r"00000\.webp: box is not x0, y0, x1, y1"),
+        ({"valid_box": np.array([[0, 0, 9, 9], [9, 0, 9, 9]])}, r"00001\.webp: valid_box is not"),
+        ({"split": np.zeros(3, np.uint8)}, "arrays differ in length"),
+        ({"size": np.array(200)}, "arrays differ in length"),
+    ],
+)
+def test_labels_that_cannot_be_are_named(tmp_path: Path, labels: dict[str, object], message: str):
+    write_source(tmp_path / "own", [0, 1], **labels)
+    with pytest.raises(AnymarkError, match=message) as caught:
+        read_labels(tmp_path / "own")
+    assert str(tmp_path / "own" / "labels.npz") in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_photo_that_is_missing_is_named(tmp_path: Path):
+    write_source(tmp_path / "faker", [1, 1], name=np.array(["00000.webp", "00007.webp"]))
+    with pytest.raises(AnymarkError, match=r"crops\.tar: no photo '00007\.webp'"):
         read_photos(tmp_path)
 
 

@@ -120,6 +120,21 @@ def test_no_data_names_the_folder(root: str, tmp_path: Path):
         read_300w(tmp_path / root)
 
 
+def test_faces_without_usable_labels_are_left_out_and_noted(tree: Tree):
+    make_all(tree)
+    tree.add("ibug/short", text="1 2\n")
+    tree.add("ibug/flat", np.full((68, 2), 9.0))
+    tree.add("afw/0", text="no labels")
+    benchmark = read_300w(tree.root, "challenging", calibrate=4)
+    assert [face.name for face in benchmark.faces] == ["ibug/image_003_1", "ibug/image_092 _01"]
+    assert "300-W challenging has 135 faces in the protocol, 2 here" in benchmark.notes
+    for name in ("short.pts: 1 points, expected 68", "flat.pts: the outer corners", "0.pts: line 1 is not a point"):
+        assert [note for note in benchmark.notes if name in note and note.endswith(": left out")], name
+    assert "afw/0" not in {face.name for face in benchmark.calibration}
+    with pytest.raises(AnymarkError, match="--calibrate 5, but only 4"):
+        read_300w(tree.root, "challenging", calibrate=5)
+
+
 def test_what_lies_about_is_not_scored(tree: Tree):
     tree.add("ibug/image_003_1")
     tree.add("ibug/._image_003_1", text="resource fork", suffix=None)

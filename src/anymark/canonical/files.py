@@ -155,6 +155,8 @@ def _read_obj(path: Path) -> Layout:
                 points.append([float(word) for word in words[1:4]])
             elif words[:1] in (["f"], ["l"]):
                 index = [int(word.split("/")[0]) for word in words[1:]]
+                if 0 in index:
+                    raise ValueError("vertices count from 1")
                 index = [k - 1 if k > 0 else len(points) + k for k in index]  # negative: counted from the last one
                 if words[0] == "f":
                     triangles += [(index[0], index[k], index[k + 1]) for k in range(1, len(index) - 1)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ import numpy.typing as npt
 
 from anymark.canonical.frame import mm_to_uvw
 from anymark.errors import AnymarkError
+from anymark.files import write_json
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,8 +62,11 @@ class Layout:
         return AnymarkError(f"layout {self.name!r}: {what}")
 
     def _checked_points(self) -> npt.NDArray[np.float32]:
-        with np.errstate(over="ignore"):
-            points = np.array(self.points_mm, np.float32)
+        try:
+            with np.errstate(over="ignore"):
+                points = np.array(self.points_mm, np.float32)
+        except (TypeError, ValueError, OverflowError):  # lists of different lengths, words
+            raise self._error("points must be (N, 3) numbers, millimetres") from None
         if points.ndim != 2 or points.shape[1] != 3 or len(points) == 0:
             raise self._error(f"points must be (N, 3) with N > 0, not {points.shape}")
         if not np.isfinite(points).all():
@@ -80,7 +83,10 @@ class Layout:
 
     def _checked_indices(self, what: str, value: npt.NDArray, width: int | None) -> npt.NDArray[np.int32]:
         """Point indices as int32: (K, width), or (N,) if width is None, or of any length (K,) if width is -1."""
-        index = np.array(value)
+        try:
+            index = np.array(value)
+        except ValueError:
+            raise self._error(f"{what} has rows of different lengths") from None
         rows = len(index) if index.ndim else 0
         want = (len(self),) if width is None else (rows,) if width == -1 else (rows, width)
         if rows == 0 and width is not None and index.ndim:
@@ -118,10 +124,4 @@ class Layout:
                 data[key] = value.tolist()
         if self.regions:
             data["regions"] = {name: index.tolist() for name, index in self.regions.items()}
-        partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-        try:
-            partial.write_text(json.dumps(data) + "\n", encoding="utf-8")
-            os.replace(partial, path)
-        except OSError as error:
-            partial.unlink(missing_ok=True)
-            raise AnymarkError(f"{path}: cannot write the layout: {error.strerror}") from None
+        write_json(path, data)

@@ -13,8 +13,8 @@ from tyro.conf import UseAppendAction, arg
 from anymark.commands.demo import astronaut
 from anymark.errors import AnymarkError
 from anymark.evaluate import bench
-from anymark.evaluate.report import write_json
 from anymark.evaluate.timing import Request, Timing
+from anymark.files import check_targets, write_json
 
 DEFAULT_MODEL = "small"
 
@@ -49,6 +49,8 @@ class Bench:
         if self.json is not None and not self.json.absolute().parent.is_dir():
             raise AnymarkError(f"{self.json}: its folder does not exist")
         models, photo = self.model or (DEFAULT_MODEL,), self.image or astronaut()
+        if self.json is not None:
+            check_targets([self.json], [photo])
         machine = bench.host()
         print(f"{machine['cpu']}, {machine['cores']} cores, {machine['system']}; onnxruntime {machine['onnxruntime']}")
         warm = {str(threads or "all"): self._warm(models, photo, threads) for threads in (1, None)}
@@ -60,7 +62,7 @@ class Bench:
         if self.json is not None:
             starts = {name: asdict(start) for name, start in cold.items()}
             numbers = {"host": machine, "image": photo.name, "models": list(models), "threads": warm}
-            write_json(self.json, {**numbers, "cold_start": starts})
+            write_json(self.json, {**numbers, "cold_start": starts}, indent=2)
         return 0
 
     def _warm(self, models: Sequence[str], photo: Path, threads: int | None) -> dict[str, Any]:

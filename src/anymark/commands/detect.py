@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Annotated
 
@@ -19,8 +20,10 @@ from anymark.detect.draw import draw
 from anymark.detect.files import output_names, photos
 from anymark.detect.image import open_photo
 from anymark.detect.landmarks import Landmarks
-from anymark.detect.write import Found, csv_file, json_file, write_image, write_json
+from anymark.detect.locate import SEARCH_PX
+from anymark.detect.write import Found, csv_file, json_file, write_found, write_image
 from anymark.errors import AnymarkError
+from anymark.files import check_targets
 
 DEFAULT_LAYOUT = "ibug68"
 DEFAULT_OUT = Path("anymark-out")
@@ -51,6 +54,9 @@ class Detect:
     """One CSV file of all photos, a row a point."""
     max_heads: Annotated[int | None, arg(metavar="N")] = None
     """The largest N heads of each photo only."""
+    search_px: Annotated[int, arg(metavar="N")] = SEARCH_PX
+    """Longest side at which a photo is searched for its smallest faces; they must be about 20 px wide there. More finds
+    smaller ones, in more time and memory; at most 4096."""
     model: Annotated[str, arg(metavar="NAME|DIR")] = "small"
     """Landmark model."""
     locator: Annotated[str, arg(metavar="NAME|DIR")] = "locator"
@@ -68,12 +74,13 @@ class Detect:
             raise AnymarkError(f"--max-heads {self.max_heads}: must be at least 1")
         layout = asked_layout(self.layout, self.point)
         paths, problems = _expand(self.files)
-        for target in (self.json, self.csv):
-            if target is not None and target.resolve() in {path.resolve() for path in paths}:
-                raise AnymarkError(f"{target}: would overwrite a photo")
-        detector = Detector(self.model, self.locator)
-        detector.load()
         out = self.out or (None if self.json or self.csv else DEFAULT_OUT)
+        names = output_names(paths)
+        targets = [_targets(path, out / name) if out else () for path, name in zip(paths, names, strict=True)]
+        layouts = [Path(self.layout)] if self.layout and Path(self.layout).suffix else []
+        check_targets(filter(None, (self.json, self.csv, *chain(*targets))), [*paths, *layouts])
+        detector = Detector(self.model, self.locator, search_px=self.search_px)
+        detector.load()
         for problem in problems:
             _complain(problem)
         if paths and out is not None:
@@ -86,33 +93,38 @@ class Detect:
             if self.csv:
                 sinks.append(stack.enter_context(csv_file(self.csv)))
             try:
-                for index, (path, name) in enumerate(zip(paths, output_names(paths), strict=True)):
-                    _show_progress(index, len(paths))
+                for index, (path, target) in enumerate(zip(paths, targets, strict=True)):
+                    show_progress(index, len(paths))
                     try:
-                        self._one(detector, layout, path, out / name if out else None, sinks)
+                        self._one(detector, layout, path, target, sinks)
                     except AnymarkError as error:
                         failed += 1
                         _complain(error)
             except KeyboardInterrupt:  # leaves the block in order, so what was done is written
                 interrupted = True
                 _complain("stopped; what was done is written")
-        _show_progress(len(paths), len(paths))
+        show_progress(len(paths), len(paths))
         return 130 if interrupted else 2 if failed else 0
 
     def _one(
-        self, detector: Detector, layout: Layout, path: Path, target: Path | None, sinks: list[Callable[[Found], None]]
+        self,
+        detector: Detector,
+        layout: Layout,
+        path: Path,
+        targets: Sequence[Path],
+        sinks: Sequence[Callable[[Found], None]],
     ) -> None:
-        """One photo: `target` is where its drawing and JSON go, without suffix."""
+        """One photo; `targets` as of `_targets`, or empty where neither is wanted."""
         photo = open_photo(path)
         faces = detector.detect(photo, layout, max_heads=self.max_heads)
         name = os.fsencode(path).decode("utf-8", "replace")  # a name may hold bytes that no file or terminal takes
         found = Found(name, photo.full_size_px, layout, faces)
         for sink in sinks:
             sink(found)
-        if target is not None:
-            suffix = ".jpg" if path.suffix.lower() in _JPEG_SUFFIXES else ".png"
-            write_image(target.with_name(target.name + suffix), draw(photo, faces))
-            write_json(target.with_name(target.name + ".json"), found)
+        if targets:
+            drawing, json = targets
+            write_image(drawing, draw(photo, faces))
+            write_found(json, found)
         for line in lines(name, faces):
             _say(line)
 
@@ -172,6 +184,12 @@ def _expand(names: Sequence[str]) -> tuple[list[Path], list[AnymarkError]]:
     return list(found), problems
 
 
+def _targets(photo: Path, stem: Path) -> tuple[Path, Path]:
+    """Where the drawing and the JSON of a photo go."""
+    suffix = ".jpg" if photo.suffix.lower() in _JPEG_SUFFIXES else ".png"
+    return stem.with_name(stem.name + suffix), stem.with_name(stem.name + ".json")
+
+
 def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -190,7 +208,7 @@ def _complain(problem: AnymarkError | str) -> None:
     print(f"anymark: {problem}", file=sys.stderr, flush=True)
 
 
-def _show_progress(done: int, total: int) -> None:
+def show_progress(done: int, total: int) -> None:
     """A line on the terminal that the next print writes over; nothing for single photos, pipes and logs."""
     if total > 1 and sys.stderr.isatty():
         text = f"{done}/{total}" if done < total else ""

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from tyro.conf import OmitArgPrefixes, OmitSubcommandPrefixes, arg, subcommand
 
 from anymark.canonical import Layout, load_layout
+from anymark.commands.detect import show_progress
 from anymark.detect.detector import Detector
 from anymark.detect.write import write_image
 from anymark.errors import AnymarkError
@@ -18,9 +19,10 @@ from anymark.evaluate.bench import host
 from anymark.evaluate.benchmark import Benchmark, shared_folder
 from anymark.evaluate.calibrate import calibrate_layout
 from anymark.evaluate.photo_sets import read_facelab189, read_photos
-from anymark.evaluate.report import last_line, table, to_dict, write_json
+from anymark.evaluate.report import last_line, table, to_dict
 from anymark.evaluate.score import score, views_of
 from anymark.evaluate.three_hundred_w import read_300w
+from anymark.files import check_targets, write_json
 
 _MOST_NOTES = 10  # lines about what is wrong with a benchmark's files; the JSON has them all
 
@@ -73,7 +75,7 @@ class Evaluation(ABC):
         if self.boxes == "locate":
             detector.locator.load()
         layout = self._layout(benchmark, detector)
-        scores = score(detector, benchmark, layout, self.boxes, _show_progress)
+        scores = score(detector, benchmark, layout, self.boxes, show_progress)
         settings = {
             "host": host(),
             "model": self.model,
@@ -86,7 +88,7 @@ class Evaluation(ABC):
         print(f"{benchmark.name}: model {self.model}, layout {layout.name}, boxes {self.boxes}")
         print(table(scores, threshold))
         if self.json is not None:
-            write_json(self.json, to_dict(scores, threshold, settings))
+            write_json(self.json, to_dict(scores, threshold, settings), indent=2)
         if self.sheet is not None or self.ced is not None:
             from anymark.evaluate.pictures import sheet, write_ced
 
@@ -124,9 +126,11 @@ class Evaluation(ABC):
             raise AnymarkError("--save-layout keeps a calibrated layout: give --calibrate K too")
         if self.save_layout is not None and self.save_layout.suffix.lower() != ".json":
             raise AnymarkError(f"{self.save_layout}: a layout's file must end in .json")
-        for path in (self.json, self.sheet, self.ced, self.save_layout):
-            if path is not None and (path.is_dir() or not path.absolute().parent.is_dir()):
+        targets = [path for path in (self.json, self.sheet, self.ced, self.save_layout) if path is not None]
+        for path in targets:
+            if path.is_dir() or not path.absolute().parent.is_dir():
                 raise AnymarkError(f"{path}: {'is a folder' if path.is_dir() else 'its folder does not exist'}")
+        check_targets(targets)
 
 
 @dataclass(kw_only=True)
@@ -186,10 +190,3 @@ def _say_notes(notes: tuple[str, ...] | list[str]) -> None:
         print(f"anymark: {note}", file=sys.stderr)
     if len(notes) > _MOST_NOTES:
         print(f"anymark: and {len(notes) - _MOST_NOTES} more like these", file=sys.stderr)
-
-
-def _show_progress(done: int, total: int) -> None:
-    """A line on the terminal that the next print writes over; nothing for pipes and logs."""
-    if sys.stderr.isatty():
-        text = f"{done}/{total}" if done < total else ""
-        print(f"\r{text}\x1b[K", end="\r", file=sys.stderr, flush=True)

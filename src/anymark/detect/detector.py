@@ -14,17 +14,14 @@ import numpy.typing as npt
 
 from anymark.canonical import Layout, load_layout
 from anymark.canonical.face_mesh import EYE_CORNERS, FACE_MESH_POINTS
+from anymark.detect.boxes import check_boxes, one_a_face
 from anymark.detect.image import Photo, Source, open_photo
 from anymark.detect.landmarker import Landmarker
 from anymark.detect.landmarks import Landmarks
-from anymark.detect.locate import LEVELS_PX, Box, Locator, roll_of
+from anymark.detect.locate import SEARCH_PX, Box, Locator, roll_of
 from anymark.detect.model import Model
-from anymark.detect.window import Window, check_box, crop
+from anymark.detect.window import Window, crop
 from anymark.errors import AnymarkError
-
-MOST_UNSURE = 0.08
-"""Located boxes whose landmarks are less sure than this are no heads: of 1,483 training photos the median is 0.009 and
-the largest 0.063; of the locator's errors on coins, gravel and print the median is 0.18."""
 
 Points = str | os.PathLike[str] | Layout | npt.NDArray[np.floating] | Sequence[Sequence[float]]
 """What can be asked of a head: a layout, its name, its file, or points (N, 3) in millimetres of the head frame."""
@@ -74,13 +71,18 @@ class Detector:
         locator: A locator of the package by name, or a model's folder; not needed where boxes or windows are given.
         providers: onnxruntime's execution providers, best first; None is the CPU.
         threads: Threads of each network; None is all cores.
-        levels_px: Longest sides, ascending, that photos are searched for faces at.
+        search_px: Longest side at which photos are searched for their smallest faces, coarser levels included; photos
+            that are smaller, at their own size. A face is found if it is at least about 20 px wide there: at 960, a
+            fiftieth of the photo's longest side. Time and memory grow with the square; 4096, the most, takes 0.8 GB.
         looks: How often a head is read. Boxes, a locator's or the caller's, are rough; the second look is at an
             upright window around the face that the first one found, which lowers the error by about 5 % and takes a
             millisecond. The box of the result is that face's. Heads in windows of the caller's are read once.
+        most_unsure: A located box is no head if the median sigma of its face is above this fraction of the box's longer
+            side. None takes the number of the landmark model's card; infinity keeps every box. Heads in boxes and
+            windows of the caller's are always kept.
 
     Raises:
-        AnymarkError: no such model or provider.
+        AnymarkError: a number out of its range; at first use, no such model or provider.
     """
 
     def __init__(
@@ -89,15 +91,19 @@ class Detector:
         locator: str | os.PathLike[str] = "locator",
         providers: Sequence[str] | None = None,
         threads: int | None = None,
-        levels_px: Sequence[int] = LEVELS_PX,
+        search_px: int = SEARCH_PX,
         looks: int = 2,
+        most_unsure: float | None = None,
     ) -> None:
         if looks < 1:
             raise AnymarkError(f"looks must be at least 1, not {looks}")
+        if most_unsure is not None and not most_unsure > 0:
+            raise AnymarkError(f"most_unsure must be above 0, not {most_unsure}")
         self._looks = looks
         self._names = (model, locator)
         self._options = (providers, threads)
-        self._levels_px = levels_px
+        self._search_px = search_px
+        self._most_unsure = most_unsure
 
     @cached_property
     def landmarker(self) -> Landmarker:
@@ -107,7 +113,7 @@ class Detector:
     @cached_property
     def locator(self) -> Locator:
         """The locator model."""
-        return Locator(Model(self._names[1], "locator", *self._options), self._levels_px)
+        return Locator(Model(self._names[1], "locator", *self._options), self._search_px)
 
     def load(self) -> None:
         """Load and verify both models now."""
@@ -123,11 +129,13 @@ class Detector:
                 is kept. None searches the photo, largest head first.
 
         Raises:
-            AnymarkError: a bad photo or model.
+            AnymarkError: a bad photo, window or model.
         """
         photo = open_photo(image)
         if windows is None:
             return self._located(photo, None)
+        if not isinstance(windows, Sequence) or not all(isinstance(window, Window) for window in windows):
+            raise AnymarkError(f"windows must be a list of anymark.Window, not {windows!r:.80}")
         return self._encode([self._view(photo, window, self._box_of(window), 1.0) for window in windows])
 
     def detect(
@@ -148,28 +156,47 @@ class Detector:
         Raises:
             AnymarkError: a bad photo, layout, box or model.
         """
+        if max_heads is not None and max_heads < 1:
+            raise AnymarkError(f"max_heads must be at least 1, not {max_heads}")
         asked, photo = as_layout(layout), open_photo(image)
         if boxes is None:
             heads = self._located(photo, max_heads)
         else:
-            given = [Box(check_box(box), 1.0, 0.0) for box in np.asarray(boxes, np.float64)]
+            given = [Box(box, 1.0, 0.0) for box in check_boxes(boxes)]
             heads = self._heads_in(photo, given[:max_heads])
         return [head.query(asked) for head in heads]
 
     def detect_batch(
         self, images: Iterable[Source], layout: Points = "ibug68", max_heads: int | None = None
-    ) -> list[list[Landmarks]]:
+    ) -> list[list[Landmarks] | AnymarkError]:
         """`detect` for many photos: one list of heads a photo, in the order given.
 
+        A bad photo does not stop the others: the AnymarkError that says why stands in its place, told by `isinstance`.
         Photos are opened one after another and let go once they are done, so `images` may be a generator.
+
+        Raises:
+            AnymarkError: nothing can be done at all: a bad layout, max_heads or model.
         """
         asked = as_layout(layout)
-        return [self.detect(image, asked, max_heads=max_heads) for image in images]
+        self.load()
+        results: list[list[Landmarks] | AnymarkError] = []
+        for image in images:
+            try:
+                photo = open_photo(image)
+            except AnymarkError as error:
+                results.append(AnymarkError(str(error)))  # a new one: what was raised keeps the pixels in its traceback
+            else:
+                results.append(self.detect(photo, asked, max_heads=max_heads))
+        return results
 
     def _located(self, photo: Photo, max_heads: int | None) -> list[Head]:
-        """The heads of a photo, without what the landmark model does not recognise as one."""
-        heads = self._heads_in(photo, self.locator.locate(photo))
-        return [head for head in heads if _unsureness(head) <= MOST_UNSURE][:max_heads]
+        """The heads of a photo, largest first, without what the landmark model does not recognise as one."""
+        most = self.landmarker.most_unsure if self._most_unsure is None else self._most_unsure
+        heads = [head for head in self._heads_in(photo, self.locator.locate(photo)) if _unsureness(head) <= most]
+        # two boxes of the locator may have come to lie on one face at the second look
+        boxes = np.array([head.box_px for head in heads]).reshape(-1, 4)
+        kept = one_a_face(boxes, np.array([head.score for head in heads]))
+        return [heads[i] for i in kept][:max_heads]
 
     def _heads_in(self, photo: Photo, boxes: Sequence[Box]) -> list[Head]:
         heads = self._look(photo, boxes)
@@ -240,7 +267,14 @@ def as_layout(points: Points) -> Layout:
     if isinstance(points, Layout):
         return points
     if isinstance(points, np.ndarray | Sequence) and not isinstance(points, str):
-        return Layout("points", np.asarray(points, np.float32))
+        try:
+            with np.errstate(over="ignore"):
+                table = np.asarray(points, np.float32)
+        except (TypeError, ValueError, OverflowError):  # lists of different lengths, words
+            raise AnymarkError(f"points {str(points)[:80]} are not rows of three numbers, millimetres") from None
+        return Layout("points", table)
+    if not isinstance(points, str | os.PathLike):
+        raise AnymarkError(f"{points!r:.80} is no layout: a Layout, a name, a file or points (N, 3) are")
     if isinstance(points, str) and not Path(points).suffix:
         return _shipped(points)
     return load_layout(points)

@@ -76,6 +76,8 @@ def open_photo(source: Source, max_pixels: int = MAX_WORKING_PIXELS) -> Photo:
         return Photo(pixels, 1, (pixels.shape[1], pixels.shape[0]))
     if isinstance(source, Image.Image):
         return _decode("image", source, max_pixels)
+    if not isinstance(source, str | os.PathLike):
+        raise AnymarkError(f"{source!r:.80} is no photo: a file, a Pillow image or an array is")
     path = Path(source)
     if path.is_dir():
         raise AnymarkError(f"{path}: a folder, not an image")

@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from anymark.canonical import Layout
-from anymark.detect.window import Window, check_box
+from anymark.detect.boxes import check_box
+from anymark.detect.window import Window
 from anymark.errors import AnymarkError
 
 

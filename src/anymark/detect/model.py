@@ -63,6 +63,19 @@ class Model:
             raise AnymarkError(f"{self.folder / 'card.json'}: lacks {key!r}")
         return self.card[key]
 
+    def number(self, key: str, default: float | None = None, most: float = 1e6) -> float:
+        """A number of the card, above 0 and at most `most`; `default`, if there is one, where the card lacks it.
+
+        Raises:
+            AnymarkError: the card lacks it without a default, or it is something else.
+        """
+        value = self.need(key) if default is None else self.card.get(key, default)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= most:  # NaN fails too
+            raise AnymarkError(
+                f"{self.folder / 'card.json'}: {key!r} must be a number above 0, at most {most:g}, not {value!r:.40}"
+            )
+        return float(value)
+
     def network(self, file: str, outputs: Sequence[str]) -> Network:
         """One of the model's networks, read and checked against the card's SHA-256.
 
@@ -70,7 +83,8 @@ class Model:
             AnymarkError: the file is missing, empty, not the one of the card, or not a network with these outputs.
         """
         path = self.folder / file
-        wanted = self.need("files").get(file, {}).get("sha256")
+        entry = self.need("files").get(file)
+        wanted = entry.get("sha256") if isinstance(entry, dict) else None
         try:
             content = path.read_bytes()
         except OSError as error:

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from anymark.detect.boxes import check_box
 from anymark.errors import AnymarkError
 
 _CORNERS = np.array([[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]])
@@ -39,8 +40,12 @@ class Window:
     """Positive = clockwise on screen: the window's x axis is (cos roll, sin roll) in the photo."""
 
     def __post_init__(self) -> None:
-        centre = np.array(self.centre_px, np.float64)
-        side, roll = float(self.side_px), float(self.roll_rad)
+        try:
+            centre = np.array(self.centre_px, np.float64)
+            side, roll = float(self.side_px), float(self.roll_rad)
+        except (TypeError, ValueError, OverflowError):  # lists of different lengths, words
+            given = f"centre {self.centre_px}, side {self.side_px}, roll {self.roll_rad}"
+            raise AnymarkError(f"window: {given[:120]} are not numbers") from None
         if centre.shape != (2,):
             raise AnymarkError(f"window: the centre must be (2,), not {centre.shape}")
         if not (np.isfinite(centre).all() and math.isfinite(side) and math.isfinite(roll) and side > 0):
@@ -76,18 +81,6 @@ class Window:
     def _rotation(self) -> npt.NDArray[np.float64]:
         cos, sin = math.cos(self.roll_rad), math.sin(self.roll_rad)
         return np.array([[cos, -sin], [sin, cos]])
-
-
-def check_box(box_xyxy: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    """A box (4,) [x0, y0, x1, y1] in pixels as float64.
-
-    Raises:
-        AnymarkError: it is not four finite numbers with x0 < x1 and y0 < y1.
-    """
-    box = np.array(box_xyxy, np.float64)
-    if box.shape != (4,) or not np.isfinite(box).all() or box[0] >= box[2] or box[1] >= box[3]:
-        raise AnymarkError(f"box {box.tolist()} is not [x0, y0, x1, y1] with x0 < x1 and y0 < y1")
-    return box
 
 
 def crop(image: npt.NDArray[np.uint8], window: Window, size: int) -> npt.NDArray[np.uint8]:

@@ -17,18 +17,17 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import Any
 
 from PIL import Image
 
 from anymark.canonical import Layout
 from anymark.detect.landmarks import Landmarks
-from anymark.errors import AnymarkError
+from anymark.files import atomic, write_json
 
 FORMAT = 1
 
@@ -51,25 +50,6 @@ class Found:
         return {"image": self.name, "size": list(self.size_px), "faces": [face.to_dict() for face in self.faces]}
 
 
-@contextmanager
-def atomic(path: Path, mode: Literal["w", "wb"]) -> Iterator[IO[Any]]:
-    """A file that appears under its name, whole, when the block ends well, and not at all otherwise.
-
-    Raises:
-        AnymarkError: the file cannot be written.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "wb") if mode == "wb" else open(temporary, "w", encoding="utf-8", newline="") as file:
-            yield file
-        os.replace(temporary, path)
-    except OSError as error:
-        raise AnymarkError(f"{path}: cannot write ({(error.strerror or str(error)).lower()})") from None
-    finally:
-        with suppress(OSError):  # gone by now, or never there
-            temporary.unlink()
-
-
 def write_image(path: Path, image: Image.Image) -> None:
     """A picture, JPEG or PNG by its suffix."""
     with atomic(path, "wb") as file:
@@ -79,11 +59,9 @@ def write_image(path: Path, image: Image.Image) -> None:
             image.save(file, "PNG", compress_level=3)
 
 
-def write_json(path: Path, found: Found) -> None:
-    """The faces of one image."""
-    with atomic(path, "w") as file:
-        entry = {"format": FORMAT, "layout": found.layout.name} | found.to_dict()
-        file.write(json.dumps(entry) + "\n")
+def write_found(path: Path, found: Found) -> None:
+    """One JSON file of one image."""
+    write_json(path, {"format": FORMAT, "layout": found.layout.name} | found.to_dict())
 
 
 @contextmanager

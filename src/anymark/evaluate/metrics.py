@@ -75,15 +75,6 @@ def cumulative(errors: npt.ArrayLike, at: npt.ArrayLike) -> Array:
     return np.searchsorted(e, np.asarray(at, np.float64), side="right") / max(len(e), 1)
 
 
-def box_overlap(a: npt.ArrayLike, b: npt.ArrayLike) -> float:
-    """Intersection over union of two boxes (4,) [x0, y0, x1, y1]."""
-    p, q = np.asarray(a, np.float64), np.asarray(b, np.float64)
-    sides = np.minimum(p[2:], q[2:]) - np.maximum(p[:2], q[:2])
-    common = float(np.prod(np.maximum(sides, 0)))
-    union = float(np.prod(p[2:] - p[:2]) + np.prod(q[2:] - q[:2])) - common
-    return common / union if union > 0 else 0.0
-
-
 def _checked(errors: npt.ArrayLike) -> Array:
     e = np.asarray(errors, np.float64)
     if np.isnan(e).any():

@@ -2,18 +2,10 @@
 
 from __future__ import annotations
 
-import io
-import tarfile
-import zipfile
-import zlib
-from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
-from PIL import Image
 
 from anymark.canonical import Layout, load_layout
 from anymark.canonical.face_mesh import FACE_MESH_POINTS, OUTER_EYES
@@ -27,16 +19,10 @@ from anymark.evaluate.benchmark import (
     stored_pixels,
 )
 from anymark.evaluate.metrics import box_size, point_pair_distance
-
-Split = Literal["held-out", "train"]
+from anymark.evaluate.photo_files import CROPS, FACE_MESH_LAYOUT, PhotoLabels, PhotoTar, Split, read_labels, read_npz
 
 SOURCES = ("faker", "sfhq", "sfhq_t2i", "congress")
 """The sets with held-out photos."""
-SPLIT_CODE = {"train": 0, "held-out": 1}
-"""2 in the labels: near-duplicates of held-out photos, in neither."""
-BAD_LABEL_SD = 0.05
-"""Training photos whose labels spread further over the teacher's looks, as a fraction of the inter-ocular distance, are
-neither trained nor calibrated on."""
 
 THRESHOLD = 0.10
 
@@ -83,14 +69,13 @@ def read_photos(root: Path, split: Split = "held-out", calibrate: int = 0) -> Be
     scored: list[Face] = []
     pool: list[Face] = []
     for source in sources:
-        labels = _read_labels(root / source / "labels.npz")
-        tar = root / source / "crops.tar"
-        members = _members(tar)
-        for i in np.flatnonzero(labels["split"] == SPLIT_CODE[split]):
-            scored.append(_photo(labels, int(i), source, tar, members))
+        labels = read_labels(root / source)
+        if labels.layout != FACE_MESH_LAYOUT:
+            raise AnymarkError(f"{labels.path}: of {labels.layout}; only sets of {FACE_MESH_LAYOUT} can be scored")
+        tar = PhotoTar(root / source / CROPS, labels.names)
+        scored += [_photo(labels, int(i), source, tar) for i in labels.chosen(split)]
         if calibrate:
-            good = (labels["split"] == SPLIT_CODE["train"]) & ~(labels["label_sd"] > BAD_LABEL_SD)
-            pool += [_photo(labels, int(i), source, tar, members) for i in np.flatnonzero(good)]
+            pool += [_photo(labels, int(i), source, tar) for i in labels.chosen("train", good=True)]
     chosen = [pool[i] for i in spread(calibrate, len(pool), f"{root}: the training split")]
     taken = {face.name for face in chosen}
     return Benchmark(
@@ -107,7 +92,7 @@ def read_photos(root: Path, split: Split = "held-out", calibrate: int = 0) -> Be
 
 def face_mesh() -> Layout:
     """The 468 points of MediaPipe's face mesh, without the irises."""
-    whole = load_layout("mediapipe478")
+    whole = load_layout(FACE_MESH_LAYOUT)
     regions = {name: index[index < FACE_MESH_POINTS] for name, index in whole.regions.items()}
     return Layout(
         "mediapipe468",
@@ -127,7 +112,7 @@ def read_facelab189(root: Path, calibrate: int = 0) -> Benchmark:
     Raises:
         AnymarkError: a file is missing or not what it should be, or there are too few photos.
     """
-    labels = _read_npz(root / "points.npz", ("points", "name"))
+    labels = read_npz(root / "points.npz", ("points", "name"))
     points, names = labels["points"].astype(np.float64), [str(name) for name in labels["name"]]
     if points.shape != (len(names), FACELAB_POINTS, 2):
         raise AnymarkError(f"{root / 'points.npz'}: points {points.shape}, expected (N, {FACELAB_POINTS}, 2)")
@@ -158,59 +143,16 @@ def read_facelab189(root: Path, calibrate: int = 0) -> Benchmark:
     )
 
 
-def _read_npz(path: Path, keys: tuple[str, ...]) -> dict[str, npt.NDArray[Any]]:
-    try:
-        with path.open("rb") as file, np.load(file) as npz:
-            return {key: npz[key] for key in keys}
-    except OSError as error:
-        raise AnymarkError(f"{path}: cannot be read ({error.strerror or error})") from None
-    except (KeyError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise AnymarkError(f"{path}: not a file of labels ({error})") from None
-
-
-def _read_labels(path: Path) -> dict[str, npt.NDArray[Any]]:
-    labels = _read_npz(path, ("name", "landmarks_q64", "split", "label_sd"))
-    points = labels["landmarks_q64"]
-    if points.ndim != 3 or points.shape[1] < FACE_MESH_POINTS or points.shape[2] != 3:
-        raise AnymarkError(f"{path}: landmarks {points.shape}, expected (N, 478, 3)")
-    if len({len(values) for values in labels.values()}) != 1:
-        raise AnymarkError(f"{path}: its arrays differ in length")
-    return labels
-
-
-def _members(tar_path: Path) -> dict[str, tuple[int, int]]:
-    """Name without suffix -> offset and size of each file of an uncompressed tar, so that any can be read at once."""
-    try:
-        with tarfile.open(tar_path, "r:") as tar:
-            return {Path(m.name).stem: (m.offset_data, m.size) for m in tar if m.isfile()}
-    except (OSError, tarfile.TarError) as error:
-        raise AnymarkError(f"{tar_path}: cannot be read ({error})") from None
-
-
-def _photo(
-    labels: Mapping[str, npt.NDArray[Any]], i: int, source: str, tar: Path, members: Mapping[str, tuple[int, int]]
-) -> Face:
-    name = Path(str(labels["name"][i])).stem
-    if name not in members:
-        raise AnymarkError(f"{tar}: no photo {name!r}, which labels.npz names")
-    xyz = labels["landmarks_q64"][i, :FACE_MESH_POINTS].astype(np.float64) / 64
-    xy = np.ascontiguousarray(xyz[:, :2])
+def _photo(labels: PhotoLabels, i: int, source: str, tar: PhotoTar) -> Face:
+    name = Path(labels.names[i]).stem
+    xy = labels.points_px[i, :FACE_MESH_POINTS].astype(np.float64)
+    xyz = np.column_stack([xy, labels.depth_px[i, :FACE_MESH_POINTS]])
     lengths = {
         "eyes 3D": point_pair_distance(xyz, *OUTER_EYES),
         "eyes 2D": point_pair_distance(xy, *OUTER_EYES),
         "box": box_size(xy),
     }
     if not min(lengths.values()) > 0:
-        raise AnymarkError(f"{tar.parent / 'labels.npz'}: {name}: the corners of the eyes are one point")
-    return Face(f"{source}/{name}", source, xy, points_box(xy), lengths, partial(_tar_pixels, tar, name, members[name]))
-
-
-def _tar_pixels(tar: Path, name: str, place: tuple[int, int]) -> npt.NDArray[np.uint8]:
-    try:
-        with tar.open("rb") as file:
-            file.seek(place[0])
-            content = file.read(place[1])
-        with Image.open(io.BytesIO(content)) as image:
-            return np.asarray(image.convert("RGB"))
-    except (OSError, SyntaxError, ValueError) as error:
-        raise AnymarkError(f"{tar}: {name} is not a readable image ({error})") from None
+        raise AnymarkError(f"{labels.path}: {name}: the corners of the eyes are one point")
+    box = labels.box_px[i].astype(np.float64)
+    return Face(f"{source}/{name}", source, xy, box, lengths, partial(tar.pixels, name))

@@ -10,11 +10,11 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw
 
 from anymark.detect.window import Window, crop
-from anymark.detect.write import atomic
 from anymark.errors import AnymarkError
 from anymark.evaluate.benchmark import Face
 from anymark.evaluate.metrics import cumulative
 from anymark.evaluate.score import Scores
+from anymark.files import atomic
 
 SHEET = 24
 """Photos on a sheet: half of them the best, half the worst."""

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from anymark.detect.write import atomic
 from anymark.evaluate.metrics import auc, failure_rate, mean_error, quantile
 from anymark.evaluate.score import Scores
 
@@ -91,16 +88,6 @@ def to_dict(scores: Scores, threshold: float, settings: Mapping[str, Any]) -> di
             "notes": [*scores.benchmark.notes, *scores.notes],
         }
     )
-
-
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write JSON; the file is there whole or not at all.
-
-    Raises:
-        AnymarkError: the file cannot be written.
-    """
-    with atomic(path, "w") as file:
-        file.write(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def _point_means(scores: Scores) -> npt.NDArray[np.float64]:

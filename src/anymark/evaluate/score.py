@@ -10,12 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from anymark.canonical import Layout
+from anymark.detect.boxes import iou
 from anymark.detect.detector import Detector, Head
 from anymark.detect.window import Window
 from anymark.errors import AnymarkError
 from anymark.evaluate.benchmark import Benchmark, Face
 from anymark.evaluate.calibrate import View
-from anymark.evaluate.metrics import MISSED, box_overlap, point_distances
+from anymark.evaluate.metrics import MISSED, point_distances
 
 Array = npt.NDArray[np.float64]
 Boxes = Literal["gt", "locate"]
@@ -60,9 +61,11 @@ def find_head(detector: Detector, image: npt.NDArray[np.uint8], face: Face, boxe
         window = Window.from_box(face.box_px, detector.landmarker.window_scale)
         return detector.encode(image, [window])[0]
     heads = detector.encode(image)
-    overlaps = [box_overlap(head.box_px, face.box_px) for head in heads]
-    best = int(np.argmax(overlaps)) if heads else -1
-    return heads[best] if heads and overlaps[best] >= LEAST_OVERLAP else None
+    if not heads:
+        return None
+    overlaps = iou(np.stack([head.box_px for head in heads]), face.box_px[None])[:, 0]
+    best = int(overlaps.argmax())
+    return heads[best] if overlaps[best] >= LEAST_OVERLAP else None
 
 
 def score(

@@ -44,14 +44,14 @@ IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 
 
 def read_300w(root: Path, subset: Subset = "full", calibrate: int = 0) -> Benchmark:
-    """The faces of a subset, those of its folders that are there.
+    """The faces of a subset, those of its folders that are there and whose labels can be scored; the rest is noted.
 
     Args:
         root: folder that holds `helen`, `lfpw`, `ibug`, `afw`; in any case.
         calibrate: take so many faces, spread evenly over the training folders, for calibration.
 
     Raises:
-        AnymarkError: no such folder, none of the subset's folders, or a .pts file that is not one of 68 points.
+        AnymarkError: no such folder, or no face of the subset with usable labels.
     """
     if not root.is_dir():
         raise AnymarkError(f"{root}: no such folder")
@@ -59,21 +59,22 @@ def read_300w(root: Path, subset: Subset = "full", calibrate: int = 0) -> Benchm
     notes: list[str] = []
     rows = {"common": COMMON, "challenging": CHALLENGING, "full": COMMON + CHALLENGING}
     rows = {name: groups for name, groups in rows.items() if subset in ("full", name)}
-    faces = [_face(*item, rule) for item in _pairs(root, rows[subset], notes)]
+    faces = _faces(_pairs(root, rows[subset], notes), rule, notes)
     if not faces:
-        raise AnymarkError(f"{root}: no faces of 300-W {subset} (looked for .pts in {', '.join(rows[subset])})")
+        why = f"; {notes[-1]}" if notes else ""
+        raise AnymarkError(f"{root}: no faces of 300-W {subset} (looked for .pts in {', '.join(rows[subset])}){why}")
     for name, groups in rows.items():
         count = sum(face.group in groups for face in faces)
         if count != FACES[name]:
             notes.append(f"300-W {name} has {FACES[name]} faces in the protocol, {count} here")
     rows = {name: groups for name, groups in rows.items() if any(face.group in groups for face in faces)}
-    training = list(_pairs(root, TRAINING, [])) if calibrate else []
+    training = _faces(_pairs(root, TRAINING, []), rule, notes) if calibrate else []
     chosen = spread(calibrate, len(training), f"{root}: the training folders {', '.join(TRAINING)}")
     return Benchmark(
         name=f"300-W {subset}",
         layout=load_layout("ibug68"),
         faces=tuple(faces),
-        calibration=tuple(_face(*training[i], rule) for i in chosen),
+        calibration=tuple(training[i] for i in chosen),
         rows=rows,
         normalisers=("inter-ocular", "inter-pupil", "box"),
         threshold=THRESHOLD,
@@ -151,6 +152,17 @@ def _folder(root: Path, group: str) -> Path | None:
 def _key(path: Path) -> str:
     """What an image and its .pts have in common; ibug's `image_092 _01` has lost its blank in some copies."""
     return path.stem.replace(" ", "")
+
+
+def _faces(pairs: Sequence[tuple[Path, Path, str]], rule: BoxRule, notes: list[str]) -> list[Face]:
+    """The faces of these files; one without usable labels cannot be scored, so it is left out and noted."""
+    faces = []
+    for pair in pairs:
+        try:
+            faces.append(_face(*pair, rule))
+        except AnymarkError as error:
+            notes.append(f"{error}: left out")
+    return faces
 
 
 def _face(pts: Path, image: Path, group: str, rule: BoxRule) -> Face:

@@ -1,0 +1,171 @@
+"""Photo sets: the reader of a folder's `labels.npz` and `crops.tar`, labelled square crops of heads.
+
+labels.npz holds, of N crops: `name`; `landmarks_q64` (N, P, 3), in 64ths of a pixel, with relative depth, or (N, P, 2)
+where it is unknown; `size` (N,), the crops' sides in pixels; `split` (N,), see `SPLIT_CODE`; `label_sd` (N,), the
+labels' spread as a fraction of the inter-ocular distance, negative where unknown; `valid_box` (N, 4), the part of each
+crop that lies inside its photo. Two more say which points these are: `layout`, a shipped layout's name or the name of
+a layout's file in the folder (mediapipe478), and `box` (N, 4), the face's box (that of mediapipe478's first 468
+points; any other layout must bring it). Pixels are the crop's: `docs/conventions.md`.
+"""
+
+from __future__ import annotations
+
+import io
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from anymark.canonical import load_layout
+from anymark.canonical.face_mesh import FACE_MESH_POINTS
+from anymark.errors import AnymarkError
+
+Split = Literal["held-out", "train"]
+SPLIT_CODE = {"train": 0, "held-out": 1}
+"""2 in the labels: near-duplicates of held-out photos, in neither."""
+BAD_LABEL_SD = 0.05
+"""Training photos whose labels spread further over the teacher's looks, as a fraction of the inter-ocular distance, are
+neither trained nor calibrated on."""
+FACE_MESH_LAYOUT = "mediapipe478"
+
+LABELS = "labels.npz"
+CROPS = "crops.tar"
+_KEYS = ("name", "landmarks_q64", "size", "split", "label_sd", "valid_box")
+
+
+@dataclass(frozen=True, eq=False)
+class PhotoLabels:
+    """What labels.npz says of N crops, in their pixels."""
+
+    path: Path
+    """The file."""
+    layout: str
+    """What `load_layout` reads: a shipped layout's name, or a file's path."""
+    names: tuple[str, ...]
+    points_px: npt.NDArray[np.float32]
+    """(N, P, 2), one row a point of the layout."""
+    depth_px: npt.NDArray[np.float32]
+    """(N, P) relative depth, smaller is nearer; NaN where unknown."""
+    box_px: npt.NDArray[np.float32]
+    """(N, 4) x0, y0, x1, y1 of the face."""
+    size_px: npt.NDArray[np.integer]
+    """(N,) sides of the crops."""
+    valid_box_px: npt.NDArray[np.float32]
+    """(N, 4) x0, y0, x1, y1 of the part that lies inside the photo."""
+    split: npt.NDArray[np.integer]
+    """(N,) see `SPLIT_CODE`."""
+    label_sd: npt.NDArray[np.float32]
+    """(N,) a fraction of the inter-ocular distance; NaN where unknown."""
+
+    def chosen(self, split: Split, *, good: bool = False) -> npt.NDArray[np.int64]:
+        """Indices of the photos of a split; of the `good` ones alone, without those above `BAD_LABEL_SD`."""
+        mask = self.split == SPLIT_CODE[split]
+        return np.flatnonzero(mask & ~(self.label_sd > BAD_LABEL_SD) if good else mask)
+
+
+def read_labels(folder: Path) -> PhotoLabels:
+    """The labels of a photo set.
+
+    Raises:
+        AnymarkError: labels.npz is missing or not what it should be, or its layout cannot be read.
+    """
+    path = folder / LABELS
+    arrays = read_npz(path, _KEYS, ("layout", "box"))
+    layout = str(arrays.pop("layout", FACE_MESH_LAYOUT))
+    if Path(layout).suffix:
+        layout = str(folder / layout)
+    try:
+        count = len(load_layout(layout))
+    except AnymarkError as error:
+        raise AnymarkError(f"{path}: {error}") from None
+    points = arrays["landmarks_q64"].astype(np.float32) / np.float32(64)
+    if points.ndim != 3 or points.shape[1] != count or points.shape[2] not in (2, 3):
+        raise AnymarkError(f"{path}: landmarks {points.shape}, expected (N, {count}, 3) or (N, {count}, 2) of {layout}")
+    if layout == FACE_MESH_LAYOUT and points.shape[2] == 2:  # errors are divided by a distance in 3D
+        raise AnymarkError(f"{path}: landmarks of {layout} need their depth, (N, {count}, 3)")
+    if len({values.shape[:1] for values in arrays.values()}) != 1:
+        raise AnymarkError(f"{path}: its arrays differ in length")
+    xy = np.ascontiguousarray(points[..., :2])
+    if "box" in arrays:
+        box = arrays["box"].astype(np.float32)
+    elif layout == FACE_MESH_LAYOUT:
+        box = np.hstack([xy[:, :FACE_MESH_POINTS].min(1), xy[:, :FACE_MESH_POINTS].max(1)])
+    else:
+        raise AnymarkError(f"{path}: lacks 'box', the faces' boxes (N, 4), which a set of {layout} needs")
+    names = tuple(str(name) for name in arrays["name"])
+    valid_box = arrays["valid_box"].astype(np.float32)
+    for key, boxes in (("box", box), ("valid_box", valid_box)):
+        if boxes.shape != (len(names), 4):
+            raise AnymarkError(f"{path}: {key} {boxes.shape}, expected ({len(names)}, 4)")
+        wrong = np.flatnonzero(~(np.isfinite(boxes).all(1) & (boxes[:, :2] < boxes[:, 2:]).all(1)))
+        if len(wrong):
+            raise AnymarkError(f"{path}: {names[wrong[0]]}: {key} is not x0, y0, x1, y1 with x0 < x1 and y0 < y1")
+    return PhotoLabels(
+        path=path,
+        layout=layout,
+        names=names,
+        points_px=xy,
+        depth_px=points[..., 2].copy() if points.shape[2] == 3 else np.full(xy.shape[:2], np.nan, np.float32),
+        box_px=box,
+        size_px=arrays["size"],
+        valid_box_px=valid_box,
+        split=arrays["split"],
+        label_sd=np.where(arrays["label_sd"] < 0, np.nan, arrays["label_sd"]).astype(np.float32),
+    )
+
+
+def read_npz(path: Path, keys: Iterable[str], optional: Iterable[str] = ()) -> dict[str, npt.NDArray[Any]]:
+    """Arrays of an .npz file.
+
+    Raises:
+        AnymarkError: the file cannot be read, or lacks one of `keys`.
+    """
+    try:
+        with path.open("rb") as file, np.load(file) as npz:
+            return {key: npz[key] for key in (*keys, *(key for key in optional if key in npz))}
+    except OSError as error:
+        raise AnymarkError(f"{path}: cannot be read ({error.strerror or error})") from None
+    except (KeyError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise AnymarkError(f"{path}: not a file of labels ({error})") from None
+
+
+class PhotoTar:
+    """The photos of an uncompressed tar, any of which can be read at once, by its name without suffix.
+
+    Raises:
+        AnymarkError: the file cannot be read, or one of `names` is not in it.
+    """
+
+    def __init__(self, path: Path, names: Iterable[str]) -> None:
+        self.path = path
+        try:
+            with tarfile.open(path, "r:") as tar:
+                self._places = {Path(m.name).stem: (m.offset_data, m.size) for m in tar if m.isfile()}
+        except (OSError, tarfile.TarError) as error:
+            raise AnymarkError(f"{path}: cannot be read ({error})") from None
+        for name in names:
+            if Path(name).stem not in self._places:
+                raise AnymarkError(f"{path}: no photo {name!r}, which the labels name")
+
+    def pixels(self, name: str) -> npt.NDArray[np.uint8]:
+        """One photo, RGB (H, W, 3).
+
+        Raises:
+            AnymarkError: it is not a readable image.
+        """
+        offset, size = self._places[Path(name).stem]
+        try:
+            with self.path.open("rb") as file:
+                file.seek(offset)
+                content = file.read(size)
+            with Image.open(io.BytesIO(content)) as image:
+                return np.asarray(image.convert("RGB"))
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            raise AnymarkError(f"{self.path}: {name} is not a readable image ({error})") from None

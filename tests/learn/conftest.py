@@ -29,42 +29,55 @@ def project(layout: Layout, size: float, rng: np.random.Generator) -> np.ndarray
     return np.c_[xy, -p[:, 2] * scale]
 
 
+DISCS = {33: (255, 0, 0), 263: (0, 0, 255), 1: (255, 255, 255), 152: (0, 255, 0)}
+"""Point -> colour of the disc on it: outer corners of the right and left eye, nose, chin."""
+BLUE = {"faker": 60, "congress": 65, "own": 68}
+"""Blue of a set's first picture, all over it but for the discs; the next one has 10 more. It tells photos apart."""
+
+
+def write_photo_set(folder: Path, points: np.ndarray, size: int, **labels: object) -> None:
+    """A photo set of faces with these points (N, 478, 3); `labels` are put over those of labels.npz."""
+    folder.mkdir()
+    count = len(points)
+    with tarfile.open(folder / "crops.tar", "w") as tar:
+        for i in range(count):
+            y, x = np.mgrid[:size, :size] + 0.5
+            image = np.stack([x / size * 255, y / size * 255, np.full_like(x, BLUE[folder.name] + 10 * i)], -1)
+            for k, colour in DISCS.items():
+                image[np.hypot(x - points[i, k, 0], y - points[i, k, 1]) < size * 0.03] = colour
+            buffer = io.BytesIO()
+            Image.fromarray(image.astype(np.uint8)).save(buffer, "WEBP", lossless=True)
+            info = tarfile.TarInfo(f"{i:05d}.webp")
+            info.size = buffer.tell()
+            buffer.seek(0)
+            tar.addfile(info, buffer)
+    split = np.zeros(count, np.uint8)
+    split[-2:] = 1, 2
+    own: dict[str, object] = {
+        "name": np.array([f"{i:05d}.webp" for i in range(count)]),
+        "landmarks_q64": np.round(points * 64).astype(np.int16),
+        "label_sd": np.where(np.arange(count) == 0, 0.5, 0.005).astype(np.float32),  # the first label is bad
+        "split": split,
+        "size": np.full(count, size, np.int32),
+        "valid_box": np.tile(np.array([[0, 0, size, size]], np.float32), (count, 1)),
+    }
+    np.savez(folder / "labels.npz", **{key: np.asarray(value) for key, value in (own | labels).items()})
+
+
+def photo_shown(image: torch.Tensor) -> tuple[str, int]:
+    """Which set's photo, and which of it, a window (3, S, S) shows."""
+    side = image.shape[1]
+    blue = round(float(image[2, side // 4 : -side // 4, side // 4 : -side // 4].median()) * 255)
+    return next((source, (blue - first) // 10) for source, first in BLUE.items() if (blue - first) % 10 == 0)
+
+
 @pytest.fixture(scope="session")
 def photo_root(tmp_path_factory: pytest.TempPathFactory, layout: Layout) -> Path:
     """Two photo sets in the format of ../shared/photos, drawn by us."""
     root = tmp_path_factory.mktemp("photos")
     rng = np.random.default_rng(7)
     for source, count, size in (("faker", 12, 96), ("congress", 6, 64)):
-        folder = root / source
-        folder.mkdir()
-        points = np.stack([project(layout, size, rng) for _ in range(count)])
-        with tarfile.open(folder / "crops.tar", "w") as tar:
-            for i in range(count):
-                y, x = np.mgrid[:size, :size] + 0.5
-                image = np.stack([x / size * 255, y / size * 255, np.full_like(x, 60 + 10 * i)], -1)
-                for k, colour in ((33, (255, 0, 0)), (263, (0, 0, 255)), (1, (255, 255, 255)), (152, (0, 255, 0))):
-                    image[np.hypot(x - points[i, k, 0], y - points[i, k, 1]) < size * 0.03] = colour
-                buffer = io.BytesIO()
-                Image.fromarray(image.astype(np.uint8)).save(buffer, "WEBP", lossless=True)
-                info = tarfile.TarInfo(f"{i:05d}.webp")
-                info.size = buffer.tell()
-                buffer.seek(0)
-                tar.addfile(info, buffer)
-        split = np.zeros(count, np.uint8)
-        split[-2:] = 1, 2
-        np.savez(
-            folder / "labels.npz",
-            name=np.array([f"{i:05d}.webp" for i in range(count)]),
-            landmarks_q64=np.round(points * 64).astype(np.int16),
-            label_sd=np.where(np.arange(count) == 0, 0.5, 0.005).astype(np.float32),  # the first label is bad
-            views=np.full(count, 8, np.int8),
-            split=split,
-            group=np.arange(count, dtype=np.int32),
-            size=np.full(count, size, np.int32),
-            face_px_in_source=np.full(count, 100, np.float32),
-            grayscale=np.zeros(count, np.uint8),
-            valid_box=np.tile(np.array([[0, 0, size, size]], np.float32), (count, 1)),
-        )
+        write_photo_set(root / source, np.stack([project(layout, size, rng) for _ in range(count)]), size)
     return root
 
 

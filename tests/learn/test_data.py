@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import io
+import shutil
+import tarfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +17,12 @@ from anymark.learn.data.appearance import AppearanceConfig, degrade
 from anymark.learn.data.geometry import NO_AUGMENTATION, GeometryConfig
 from anymark.learn.data.landmarks import LandmarkSet, Sampler
 from anymark.learn.data.photos import load_photos
+from anymark.learn.models.encoder import EncoderConfig
+from anymark.learn.models.predictors import PredictorConfig
+from anymark.learn.train.landmarks import LandmarkTask
+from anymark.learn.train.losses import gaussian_nll
+from anymark.learn.train.recipe import LandmarkData, LandmarkRecipe
+from tests.learn.conftest import DISCS, photo_shown, project, write_photo_set
 
 CLEAN = AppearanceConfig(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.05, 0, 0)
 CPU = torch.device("cpu")
@@ -41,16 +50,48 @@ def test_cache_gives_the_same_pixels(photo_root: Path, tmp_path: Path) -> None:
     assert torch.equal(first.images, again.images)
 
 
-@pytest.mark.parametrize("damage", ["no labels", "no crops", "truncated crops", "truncated labels"])
-def test_a_broken_photo_set_is_named(photo_root: Path, tmp_path: Path, damage: str) -> None:
+def test_the_cache_notices_another_tar_of_the_same_size(photo_root: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "congress"
+    shutil.copytree(photo_root / "congress", folder)
+    first = load_photos(tmp_path, "congress", 64, "train", cache=tmp_path)
+    with tarfile.open(folder / "crops.tar") as tar:
+        names = tar.getnames()
+        content = [io.BytesIO((tar.extractfile(name) or io.BytesIO()).read()) for name in names]
+    size = (folder / "crops.tar").stat().st_size
+    with tarfile.open(folder / "crops.tar", "w") as tar:
+        for name, file in zip(reversed(names), content, strict=True):
+            info = tarfile.TarInfo(name)
+            info.size = len(file.getvalue())
+            tar.addfile(info, file)
+    assert (folder / "crops.tar").stat().st_size == size
+    again = load_photos(tmp_path, "congress", 64, "train", cache=tmp_path)
+    assert not torch.equal(first.images, again.images)
+    assert torch.equal(again.images, load_photos(tmp_path, "congress", 64, "train").images)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        ("no labels", r"faker/labels\.npz: cannot be read"),
+        ("no crops", r"faker/crops\.tar: cannot be read"),
+        ("truncated crops", r"faker/crops\.tar: cannot be read"),
+        ("truncated labels", r"faker/labels\.npz: not a file of labels"),
+        ("other sizes", r"crops\.tar: 00000\.webp has 96 x 96 pixels, its labels are of 90 x 90"),
+    ],
+)
+def test_a_broken_photo_set_is_named(photo_root: Path, tmp_path: Path, damage: str, message: str) -> None:
     folder = tmp_path / "faker"
-    folder.mkdir()
-    if damage != "no labels":
-        whole = (photo_root / "faker" / "labels.npz").read_bytes()
-        (folder / "labels.npz").write_bytes(whole[:3000] if damage == "truncated labels" else whole)
-    if damage == "truncated crops":
-        (folder / "crops.tar").write_bytes((photo_root / "faker" / "crops.tar").read_bytes()[:5000])
-    with pytest.raises(AnymarkError, match="faker: not a photo set"):
+    shutil.copytree(photo_root / "faker", folder)
+    if damage.startswith("no "):
+        (folder / ("labels.npz" if damage == "no labels" else "crops.tar")).unlink()
+    elif damage == "other sizes":
+        with np.load(folder / "labels.npz") as npz:
+            labels = dict(npz)
+        np.savez(folder / "labels.npz", **labels | {"size": np.full(12, 90)})
+    else:
+        file, keep = ("labels.npz", 3000) if damage == "truncated labels" else ("crops.tar", 5000)
+        (folder / file).write_bytes((folder / file).read_bytes()[:keep])
+    with pytest.raises(AnymarkError, match=message):
         load_photos(tmp_path, "faker", 64, "train")
 
 
@@ -69,24 +110,42 @@ def test_the_same_seed_draws_the_same_batch(photo_root: Path, layout: Layout) ->
     assert torch.equal(a.target, b.target)
 
 
+def test_no_photo_of_another_split_is_ever_drawn(photo_root: Path) -> None:
+    """Neither a held-out photo nor its near-duplicate; told by what the windows show."""
+    recipe = LandmarkRecipe(
+        encoder=EncoderConfig(input_size=64, features=16),
+        predictor=PredictorConfig(width=16, basis=4),
+        data=LandmarkData(sources={"faker": 0.6, "congress": 0.4}, store_size=96, queries=4),
+        geometry=NO_AUGMENTATION,
+        appearance=CLEAN,
+    )
+    task = LandmarkTask(recipe, photo_root, None)
+    task.to(CPU)
+    drawn = {photo_shown(image) for step in range(10) for image in task.draw(32, Generator().manual_seed(step)).image}
+    good = {"faker": range(1, 10), "congress": range(1, 4)}  # the first label is bad, the last two are of other splits
+    assert drawn == {(source, i) for source, photos in good.items() for i in photos}
+
+
 @pytest.mark.parametrize("mirror", [0.0, 1.0])
 def test_a_query_lands_on_what_it_names(photo_root: Path, layout: Layout, mirror: float) -> None:
-    """The outer corner of the subject's right eye carries a red disc, of the left a blue one: mirrored photos swap."""
-    geometry = GeometryConfig(mirror=mirror)
-    source = sampler(photo_root, layout, geometry, queries=478, size=128)
-    only_corners = [replace(s, triangles=None) for s in source.sets]
-    batch = replace(source, sets=only_corners).draw(16, Generator().manual_seed(0))
-    found = {33: 0, 263: 0}
-    for i in range(16):
-        for k in found:
-            row = int((batch.queries_mm[i] - torch.tensor(layout.points_mm[k])).norm(dim=1).argmin())
-            x, y = ((batch.target[i, row] + 1) * 64).floor().int().tolist()
-            colour = batch.image[i, :, y, x]
-            red_first = (k == 33) != bool(mirror)
-            assert int(colour.argmax()) == (0 if red_first else 2)
-            assert float(colour.max()) > 0.7
-            found[k] += 1
-    assert found == {33: 16, 263: 16}
+    """Each disc of a picture lies on its point; in a mirrored picture left and right swap their names, not places."""
+    source = sampler(photo_root, layout, GeometryConfig(mirror=mirror), queries=478, size=128)
+    every_point = [replace(s, triangles=None) for s in source.sets]
+    batch = replace(source, sets=every_point).draw(16, Generator().manual_seed(0))
+    swap = {33: 263, 263: 33} if mirror else {}
+    for image, queries, target in zip(batch.image, batch.queries_mm, batch.target, strict=True):
+        at = {}
+        for k in DISCS:
+            distance = (queries - torch.tensor(layout.points_mm[k])).norm(dim=1)
+            assert distance.min() < 1e-3
+            at[k] = target[distance.argmin()]
+            x, y = ((at[k] + 1) * 64).floor().int().tolist()
+            colour = torch.tensor(DISCS[swap.get(k, k)]) / 255
+            assert (image[:, y, x] - colour).abs().max() < 0.25
+        assert at[33][0] < at[263][0]  # the subject's right is at the image's left, whichever face it shows
+        # red grows to the right in every photo, and green downwards: what is mirrored here is the picture itself
+        (x0, y0), (x1, y1) = ((((at[k] + at[1]) / 2 + 1) * 64).int().tolist() for k in (33, 263))
+        assert bool(image[0, y0, x0] > image[0, y1, x1]) == bool(mirror)
 
 
 def test_points_inside_triangles_interpolate_both_sides_alike(photo_root: Path, layout: Layout) -> None:
@@ -127,8 +186,84 @@ def test_further_points_follow_the_labelled_ones(photo_root: Path, layout: Layou
 
 def test_layout_and_labels_must_agree(photo_root: Path, layout: Layout) -> None:
     short = Layout("short", layout.points_mm[:5])
-    with pytest.raises(ValueError, match="478 labels, 5 points"):
+    with pytest.raises(AnymarkError, match="faker: 478 labels, 5 points"):
         LandmarkSet.create(load_photos(photo_root, "faker", 64, "train"), short, 1.0, CPU)
+
+
+OWN = (*range(0, 380, 24), *DISCS)
+"""The points of the face mesh that make a layout of 20."""
+
+
+@pytest.fixture(scope="module")
+def own_root(tmp_path_factory: pytest.TempPathFactory, layout: Layout) -> Path:
+    """A photo set of the face mesh, and one of a layout of its own, without depth and flip pairs, with boxes."""
+    root, rng = tmp_path_factory.mktemp("own"), np.random.default_rng(3)
+    faces = {source: np.stack([project(layout, 96, rng) for _ in range(8)]) for source in ("faker", "own")}
+    write_photo_set(root / "faker", faces["faker"], 96)
+    few = np.round(faces["own"][:, OWN, :2] * 64).astype(np.int16)
+    box = np.hstack([few.min(1) - 640, few.max(1) + 320]).astype(np.float32) / 64
+    write_photo_set(root / "own", faces["own"], 96, landmarks_q64=few, layout="points.json", box=box)
+    Layout("own", layout.points_mm[list(OWN)]).save(root / "own" / "points.json")
+    return root
+
+
+def own_sampler(root: Path, geometry: GeometryConfig = NO_AUGMENTATION) -> Sampler:
+    photos = [load_photos(root, source, 96, "train") for source in ("faker", "own")]
+    sets = [LandmarkSet.create(p, load_layout(p.layout), 1.0, CPU) for p in photos]
+    return Sampler(sets, 96, 1.5, 64, geometry, CLEAN)
+
+
+def test_one_batch_mixes_layouts(own_root: Path, layout: Layout) -> None:
+    source = own_sampler(own_root)
+    batch = source.draw(24, Generator().manual_seed(1))
+    known = {
+        "faker": (torch.tensor(layout.points_mm), 64, 48),
+        "own": (torch.tensor(layout.points_mm[list(OWN)]), 20, 20),
+    }
+    photos = {s.photos.source: s.photos for s in source.sets}
+    seen = set()
+    for image, queries, target, mask in zip(batch.image, batch.queries_mm, batch.target, batch.mask, strict=True):
+        name, i = photo_shown(image)
+        seen.add(name)
+        points_mm, valid, corners = known[name]
+        assert int(mask.sum()) == valid
+        distance = (queries[mask][:, None] - points_mm).norm(dim=-1)
+        is_corner, which = distance.amin(1) < 1e-3, distance.argmin(1)
+        assert len(set(which[is_corner].tolist())) == int(is_corner.sum()) == corners  # each of its own points once
+        row = photos[name].names.index(f"{i:05d}.webp")
+        box, points = photos[name].box_px[row], photos[name].points_px[row]
+        want = (points - (box[:2] + box[2:]) / 2) / (0.75 * (box[2:] - box[:2]).max())
+        assert torch.allclose(target[mask][is_corner], want[which[is_corner]], atol=1e-4)
+    assert seen == {"faker", "own"}
+
+
+def test_masked_queries_carry_no_loss(own_root: Path) -> None:
+    batch = own_sampler(own_root).draw(24, Generator().manual_seed(1))
+    predicted = torch.randn(*batch.mask.shape, 3, generator=Generator().manual_seed(2)).requires_grad_()
+    gaussian_nll(predicted, batch.target, batch.mask).backward()
+    assert predicted.grad is not None
+    assert 0 < int(batch.mask.sum()) < batch.mask.numel()
+    assert torch.equal((predicted.grad != 0).any(-1), batch.mask)
+
+
+def test_only_flip_pairs_allow_mirroring(own_root: Path) -> None:
+    with pytest.raises(AnymarkError, match=r"own: its layout has no flip pairs; geometry\.mirror must be 0"):
+        own_sampler(own_root, GeometryConfig(mirror=0.5))
+
+
+def test_depth_that_is_unknown_is_nan(own_root: Path) -> None:
+    faker, own = (load_photos(own_root, source, 96, "train") for source in ("faker", "own"))
+    assert torch.isfinite(faker.depth_px).all()
+    assert torch.isnan(own.depth_px).all()
+    assert own.depth_px.shape == (len(own), 20)
+
+
+def test_points_in_a_plane_cannot_be_extended(own_root: Path, layout: Layout) -> None:
+    photos = load_photos(own_root, "own", 96, "train")
+    flat = Layout("flat", layout.points_mm[list(OWN)] * (1, 1, 0))
+    assert len(LandmarkSet.create(photos, flat, 1.0, CPU).photos) == len(photos)
+    with pytest.raises(AnymarkError, match=r"own: .* in one plane"):
+        LandmarkSet.create(photos, flat, 1.0, CPU, further_mm=layout.points_mm)
 
 
 def test_no_strength_changes_nothing() -> None:

@@ -1,4 +1,4 @@
-"""The head locator: targets, scenes, mirroring, learning and export."""
+"""The head locator: targets, scenes, mirroring and learning."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from anymark.detect.boxes import iou
 from anymark.errors import AnymarkError
 from anymark.learn.data.appearance import AppearanceConfig
 from anymark.learn.data.backgrounds import painted_textures, panorama_views, read_hdr
@@ -21,11 +22,10 @@ from anymark.learn.data.heads import (
     thumbnails,
 )
 from anymark.learn.data.scenes import HEAD, SceneConfig, SceneSampler
-from anymark.learn.export_locator import difference_px, export_locator
 from anymark.learn.models.locator import STRIDE, Locator, LocatorConfig, best_cells, decode, encode_targets
 from anymark.learn.train.locator import locator_loss
 from anymark.learn.train.recipe import LocatorRecipe, load_recipe
-from anymark.learn.train.score_locator import detect, iou
+from anymark.learn.train.score_locator import detect
 
 REPO = Path(__file__).parents[2]
 TINY = LocatorConfig(8, 16, (24, 32, 48, 48), (1, 1, 1, 1), 32)
@@ -198,7 +198,7 @@ def test_a_tiny_locator_learns_four_scenes_by_heart() -> None:
     for found, heads, state in zip(detect(model, batch.image, 0.4), batch.geometry, batch.state, strict=True):
         truth = heads[state == HEAD]
         assert len(found.score) == len(truth) == 1
-        assert iou(truth[:, :4], found.geometry[:, :4]).amax(1).min() > 0.6
+        assert iou(truth[:, :4].numpy(), found.geometry[:, :4].numpy()).max(1).min() > 0.6
 
 
 def test_one_peak_a_head() -> None:
@@ -207,13 +207,3 @@ def test_one_peak_a_head() -> None:
     values, cells = best_cells(score, 3)
     assert values[0].tolist() == pytest.approx([0.9, 0.6, 0.0])
     assert cells[0, :2].tolist() == [44, 81]
-
-
-def test_the_exported_graph_equals_torch_at_any_size(tmp_path: Path) -> None:
-    torch.manual_seed(1)
-    model = Locator(SHALLOW).eval()
-    export_locator(model, tmp_path / "locate.onnx")
-    rng = np.random.default_rng(0)
-    for shape in ((1, 32, 64, 3), (3, 160, 224, 3)):
-        images = rng.integers(0, 256, shape).astype(np.uint8)
-        assert difference_px(model, tmp_path / "locate.onnx", images) < 1e-3

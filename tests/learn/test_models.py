@@ -80,13 +80,19 @@ def test_unit_cube_of_torch_and_numpy_agree() -> None:
 
 @pytest.mark.parametrize("preset", sorted(PRESETS))
 def test_every_preset_builds(preset: str) -> None:
-    with torch.device("meta"):
-        import timm
+    encoder = Encoder(EncoderConfig(preset, 64, features=16, grid_channels=8)).eval()
+    assert encoder.grid_size == 2
+    image = torch.rand(2, 3, 64, 64)
+    with torch.no_grad():
+        first, second = encoder(image)
+    assert torch.isfinite(first).all()
+    assert not torch.allclose(first, second, atol=1e-6)
 
-        assert timm.is_model(PRESETS[preset])
 
-
-@pytest.mark.parametrize("backbone", ["mobilenetv4-conv-small", "convnext-atto", "vit_tiny_patch16_224"])
+@pytest.mark.parametrize(
+    "backbone",
+    ["mobilenetv4-conv-small", "convnext-atto", "vit_tiny_patch16_224", "swin_tiny_patch4_window7_224", "tinynet_e"],
+)
 @pytest.mark.parametrize("pool", ["grid", "mean"])
 def test_encoders_of_all_families_give_features_and_gradients(backbone: str, pool: str) -> None:
     encoder = Encoder(EncoderConfig(backbone, 64, features=16, pool=pool, grid_channels=8))
@@ -97,9 +103,40 @@ def test_encoders_of_all_families_give_features_and_gradients(backbone: str, poo
     assert not unused
 
 
-def test_unknown_backbone_is_one_clear_line() -> None:
-    with pytest.raises(AnymarkError, match="unknown backbone 'mobilenetv9_small'"):
-        Encoder(EncoderConfig("mobilenetv9_small"))
+@pytest.mark.parametrize("backbone", ["convnext-atto", "swin_tiny_patch4_window7_224", "vit_tiny_patch16_224"])
+def test_cells_of_the_grid_lie_where_their_pixels_do(backbone: str) -> None:
+    torch.manual_seed(0)
+    encoder = Encoder(EncoderConfig(backbone, 128, features=16, grid_channels=8)).eval()
+    image = torch.zeros(1, 3, 128, 128)
+    image[:, :, 100:120, 5:25] = 1  # bottom left
+    with torch.no_grad():
+        change = (encoder._grid(image) - encoder._grid(torch.zeros_like(image))).norm(dim=1)[0]
+    n = encoder.grid_size
+    assert change.shape == (n, n)
+    row, column = divmod(int(change.argmax()), n)
+    assert row >= n // 2
+    assert column < n // 2
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (EncoderConfig("mobilenetv9_small"), "unknown backbone 'mobilenetv9_small'"),
+        (EncoderConfig("convnext_atto.poems"), "backbone 'convnext_atto.poems' .*poems"),
+        (EncoderConfig("vovnet39a", 64, pretrained=True), "backbone 'vovnet39a' at 64 px: No pretrained weights"),
+        (EncoderConfig("vit_tiny_patch16_224", 8), "backbone 'vit_tiny_patch16_224' at 8 px: "),
+        (EncoderConfig("crossvit_tiny_240", 64), "backbone 'crossvit_tiny_240' at 64 px: "),
+    ],
+)
+def test_a_backbone_that_cannot_be_is_one_clear_line(config: EncoderConfig, message: str) -> None:
+    with pytest.raises(AnymarkError, match=message) as caught:
+        Encoder(config)
+    assert "\n" not in str(caught.value)
+
+
+def test_heads_must_divide_the_width() -> None:
+    with pytest.raises(AnymarkError, match="width 30 is no multiple of heads 8"):
+        build_predictor(FEATURES, PredictorConfig(kind="transformer", width=30))
 
 
 def test_nll_is_least_at_the_true_sigma_and_ignores_padding() -> None:

@@ -9,16 +9,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from anymark.errors import AnymarkError
-from anymark.learn.data.landmarks import Batch
+from anymark.learn.data.geometry import to_window
+from anymark.learn.data.landmarks import Batch, LandmarkSet
+from anymark.learn.data.photos import load_photos
 from anymark.learn.export import export_landmarker, run_exported
 from anymark.learn.models.encoder import EncoderConfig
 from anymark.learn.models.landmarker import Landmarker
 from anymark.learn.models.predictors import PredictorConfig
-from anymark.learn.train.landmarks import LandmarkTask
-from anymark.learn.train.loop import Stopped, fit, learning_rate, load_weights
+from anymark.learn.train import landmarks
+from anymark.learn.train.landmarks import LandmarkTask, exact_windows
+from anymark.learn.train.loop import Stopped, fit, learning_rate, load_weights, trained_steps
 from anymark.learn.train.recipe import LandmarkRecipe, TrainConfig, load_recipe
 
 RECIPE = """
@@ -60,29 +63,141 @@ def run(recipe_file: Path, photo_root: Path, out: Path, task: LandmarkTask | Non
     return fit(task, recipe.train, out, recipe_file.read_text(), accelerator="cpu")
 
 
-class StopsAfter(LandmarkTask):
-    """Asks its own process to stop in the middle of a run, as a scheduler would."""
+class Recorded(LandmarkTask):
+    """Keeps the seed of every batch; asks its own process to stop at one of them, as a scheduler would."""
 
-    remaining = 3
+    def __init__(self, recipe_file: Path, photo_root: Path, stop_at: int | None = None) -> None:
+        recipe = load_recipe(recipe_file)
+        assert isinstance(recipe, LandmarkRecipe)
+        super().__init__(recipe, photo_root, None)
+        self.seeds: list[int] = []
+        self.stop_at = stop_at
 
     def draw(self, batch: int, generator: torch.Generator) -> Batch:
-        self.remaining -= 1
-        if self.remaining == 0:
+        self.seeds.append(generator.initial_seed())
+        if len(self.seeds) == self.stop_at:
             os.kill(os.getpid(), signal.SIGTERM)
         return super().draw(batch, generator)
 
 
+def logged_steps(out: Path) -> list[int]:
+    return [json.loads(line)["step"] for line in (out / "log.jsonl").read_text().splitlines()]
+
+
 def test_a_stopped_run_goes_on_to_the_same_weights(recipe_file: Path, photo_root: Path, tmp_path: Path) -> None:
-    whole = run(recipe_file, photo_root, tmp_path / "whole")
-    recipe = load_recipe(recipe_file)
+    whole, first, rest = (Recorded(recipe_file, photo_root, stop_at) for stop_at in (None, 3, None))
+    metrics = run(recipe_file, photo_root, tmp_path / "whole", whole)
+    assert len(set(whole.seeds)) == 6
     with pytest.raises(Stopped, match="stopped at step 3"):
-        run(recipe_file, photo_root, tmp_path / "parts", StopsAfter(recipe, photo_root, None))
-    steps = [json.loads(line)["step"] for line in (tmp_path / "parts" / "log.jsonl").read_text().splitlines()]
-    assert max(steps, default=0) <= 3
-    resumed = run(recipe_file, photo_root, tmp_path / "parts")
-    assert resumed["NME %"] == pytest.approx(whole["NME %"], rel=1e-3)
+        run(recipe_file, photo_root, tmp_path / "parts", first)
+    assert first.seeds == whole.seeds[:3]
+    assert trained_steps(tmp_path / "parts" / "weights.safetensors") == 3
+    resumed = run(recipe_file, photo_root, tmp_path / "parts", rest)
+    assert rest.seeds == whole.seeds[3:]
+    assert resumed["NME %"] == pytest.approx(metrics["NME %"], rel=1e-3)
+    assert logged_steps(tmp_path / "parts") == [3, 6, 6]  # metrics, then the last step's progress and metrics
     a, b = (load_file(tmp_path / name / "weights.safetensors") for name in ("whole", "parts"))
     assert all(torch.allclose(a[k].float(), b[k].float(), atol=1e-4) for k in a)
+
+
+@pytest.mark.parametrize("log", ['{"step": 2}\n{"step": 3}\n{"step": 5}\n{"step": 6, "lo', "", None])
+def test_a_torn_or_missing_log_does_not_matter(
+    recipe_file: Path, photo_root: Path, tmp_path: Path, log: str | None
+) -> None:
+    with pytest.raises(Stopped):
+        run(recipe_file, photo_root, tmp_path, Recorded(recipe_file, photo_root, 3))
+    (tmp_path / "log.jsonl").unlink()
+    if log is not None:
+        (tmp_path / "log.jsonl").write_text(log)
+    run(recipe_file, photo_root, tmp_path)
+    assert logged_steps(tmp_path) == ([2, 3, 6, 6] if log else [6, 6])
+
+
+def test_weights_say_their_steps(recipe_file: Path, photo_root: Path, tmp_path: Path) -> None:
+    run(recipe_file, photo_root, tmp_path / "run")
+    weights = tmp_path / "run" / "weights.safetensors"
+    assert trained_steps(weights) == 6
+    save_file(load_file(weights), tmp_path / "older.safetensors")
+    assert trained_steps(tmp_path / "older.safetensors") is None
+    (tmp_path / "torn.safetensors").write_bytes(weights.read_bytes()[:100])
+    for name in ("torn", "absent"):
+        with pytest.raises(AnymarkError, match=f"{name}.safetensors: no weights"):
+            trained_steps(tmp_path / f"{name}.safetensors")
+
+
+def test_init_is_found_beside_the_recipe_or_here_and_not_needed_again(
+    recipe_file: Path, photo_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def starts_from(task: LandmarkTask, out: str) -> torch.Tensor:
+        text, folder = recipe_file.read_text(), recipe_file.parent
+        fit(task, task.recipe.train, tmp_path / out, text, recipe_folder=folder, accelerator="cpu")
+        return load_file(tmp_path / out / "weights.safetensors")["predictor.head.bias"]
+
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    recipe_file.write_text(RECIPE + 'init = "first.safetensors"')
+    with pytest.raises(AnymarkError, match=f"no such file: {recipe_file.parent}/first.safetensors or first.saf"):
+        starts_from(Recorded(recipe_file, photo_root), "run")
+    assert not (tmp_path / "run").exists()
+    state = {k: v.contiguous() for k, v in Recorded(recipe_file, photo_root).model.state_dict().items()}
+    for place, value in ((Path(), 7.0), (recipe_file.parent, 9.0)):  # here; then beside the recipe, which wins
+        save_file({**state, "predictor.head.bias": torch.full((60,), value)}, place / "first.safetensors")
+        out = f"run-{value}"
+        with pytest.raises(Stopped):
+            starts_from(Recorded(recipe_file, photo_root, 3), out)
+        started = load_file(tmp_path / out / "weights.safetensors")["predictor.head.bias"]
+        assert (started - value).abs().max() < 0.1
+    Path("first.safetensors").unlink()
+    (recipe_file.parent / "first.safetensors").unlink()
+    assert (starts_from(Recorded(recipe_file, photo_root), "run-7.0") - 7).abs().max() < 0.1
+
+
+def test_another_layout_is_scored_by_the_box(
+    recipe_file: Path, photo_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = Recorded(recipe_file, photo_root)
+    task.to(torch.device("cpu"))
+    mesh = [s.photos for s in task.held_out]
+    off_px = 3.0
+
+    def shifted(model: torch.nn.Module, data: LandmarkSet, recipe: LandmarkRecipe) -> tuple[torch.Tensor, torch.Tensor]:
+        points = data.photos.points_px + torch.tensor([off_px, 0.0])
+        points[:, 468:] += 100  # irises: scored in other layouts alone
+        return points, torch.full(points.shape[:2], off_px / 2**0.5)
+
+    monkeypatch.setattr(landmarks, "predict_photos", shifted)
+    metrics = task.evaluate(task.model)
+    eyes = [torch.cat([p.points_px, p.depth_px[..., None]], -1)[:, [33, 263]] for p in mesh]
+    nme = [100 * off_px / (e[0, 0] - e[0, 1]).norm() for e in eyes]  # one held-out photo a set
+    assert metrics["NME %"] == pytest.approx(float(torch.stack(nme).mean()), rel=1e-4)
+    assert metrics["calibration"] == pytest.approx(1, rel=1e-4)
+    task.held_out = [replace(s, photos=replace(s.photos, layout="mine")) for s in task.held_out]
+    sides = [(p.box_px[0, 2:] - p.box_px[0, :2]).max() for p in mesh]
+    error = (468 * off_px + 10 * (100**2 + (100 + off_px) ** 2) ** 0.5) / 478
+    nme = [100 * error / side for side in sides]
+    assert task.evaluate(task.model)["NME %"] == pytest.approx(float(torch.stack(nme).mean()), rel=1e-4)
+
+
+def test_exact_windows_show_the_box_centred(photo_root: Path) -> None:
+    photos = load_photos(photo_root, "faker", 96, "train")
+    image, window = exact_windows(photos, 64, 1.5)
+    corners = to_window(photos.box_px.view(-1, 2, 2), window)
+    assert torch.allclose(corners[:, 0], -corners[:, 1], atol=1e-4)
+    assert torch.allclose(corners.abs().amax((1, 2)), torch.tensor(1 / 1.5), atol=1e-4)
+    nose = to_window(photos.points_px[:, 1:2], window)[:, 0]  # a white disc
+    x, y = ((nose + 1) * 32).long().unbind(1)
+    assert image[torch.arange(len(photos)), :, y, x].min() > 0.8
+    again, _ = exact_windows(photos, 64, 1.5)
+    assert torch.equal(image, again)
+
+
+def test_photos_without_held_out_ones_are_trained_without_metrics(
+    recipe_file: Path, photo_root: Path, tmp_path: Path
+) -> None:
+    task = Recorded(recipe_file, photo_root)
+    task._held_out = []
+    assert run(recipe_file, photo_root, tmp_path / "run", task) == {}
+    assert trained_steps(tmp_path / "run" / "weights.safetensors") == 6
 
 
 def test_training_lowers_the_error(recipe_file: Path, photo_root: Path, tmp_path: Path) -> None:
@@ -140,8 +255,6 @@ def test_every_shipped_recipe_is_valid() -> None:
 
 
 def test_a_grid_pooling_moves_to_another_input_size(tmp_path: Path) -> None:
-    from safetensors.torch import save_file
-
     torch.manual_seed(0)
     small = Landmarker(EncoderConfig(input_size=64, features=16), PredictorConfig(width=16, basis=4)).eval()
     large = Landmarker(EncoderConfig(input_size=128, features=16), PredictorConfig(width=16, basis=4)).eval()

@@ -11,7 +11,7 @@ import tyro
 
 @dataclass(frozen=True)
 class Export:
-    """Write encode.onnx, query.onnx and card.json of a run, checked against torch on held-out photos.
+    """Write the .onnx files and the card.json of a run, checked against torch on held-out photos.
 
     A run that is still going can be exported: its last checkpoint's average is taken.
     """
@@ -19,7 +19,7 @@ class Export:
     run_folder: Annotated[Path, tyro.conf.Positional]
     """A folder made by `anymark train`."""
     out: Annotated[Path, tyro.conf.Positional]
-    """The model folder to write; replaced whole if it exists."""
+    """The model folder to write; a model that is there is replaced whole, anything else is left alone."""
     name: str | None = None
     """Name on the card; the folder's by default."""
     photos: Path | None = None
@@ -28,10 +28,11 @@ class Export:
 
     def run(self) -> int:
         """Export, and print the model folder. Returns the exit code."""
-        from anymark.learn.data.photos import photos_root
+        from anymark.evaluate.benchmark import shared_folder
         from anymark.learn.train.tasks import export_run
 
-        out = export_run(self.run_folder, self.out, self.name or self.out.name, photos_root(self.photos), self.cache)
+        photos = shared_folder(self.photos, "photos", "--photos")
+        out = export_run(self.run_folder, self.out, self.name or self.out.resolve().name, photos, self.cache)
         size = sum(p.stat().st_size for p in out.iterdir()) / 1e6
         print(f"{out}: {size:.1f} MB")
         return 0

@@ -9,6 +9,8 @@ from typing import Annotated, Literal
 
 import tyro
 
+from anymark.errors import AnymarkError
+
 
 @dataclass(frozen=True)
 class Train:
@@ -26,21 +28,34 @@ class Train:
     cache: Path = Path("runs/cache")
     """Folder where decoded photos are kept between runs."""
     accelerator: Literal["auto", "cpu", "gpu", "mps"] = "auto"
+    devices: int | None = None
+    """Processes, each on a GPU of its own or on the CPU: all GPUs, or one on the CPU, by default. Each draws its own
+    batch, so a step sees as many."""
     limit: int | None = None
     """At most so many photos of each source, to try a recipe out."""
 
     def run(self) -> int:
         """Train, and print the last held-out metrics. Returns the exit code: 130 for a run that was stopped."""
-        from anymark.learn.data.photos import photos_root
+        from anymark.evaluate.benchmark import shared_folder
         from anymark.learn.train.loop import Stopped, fit
         from anymark.learn.train.recipe import load_recipe
         from anymark.learn.train.tasks import build_task
 
+        if self.limit is not None and self.limit < 1:
+            raise AnymarkError(f"--limit {self.limit}: must be at least 1")
         recipe = load_recipe(self.recipe)
-        task = build_task(recipe, photos_root(self.photos), self.cache, self.limit)
+        task = build_task(recipe, shared_folder(self.photos, "photos", "--photos"), self.cache, self.limit)
         out = self.out or Path("runs") / self.recipe.stem
         try:
-            metrics = fit(task, recipe.train, out, self.recipe.read_text(), accelerator=self.accelerator)
+            metrics = fit(
+                task,
+                recipe.train,
+                out,
+                self.recipe.read_text(),
+                recipe_folder=self.recipe.parent,
+                accelerator=self.accelerator,
+                devices=self.devices,
+            )
         except Stopped as stopped:
             print(f"anymark: {stopped}", file=sys.stderr)
             return 130

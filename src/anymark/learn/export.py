@@ -7,7 +7,8 @@ import json
 import os
 import tempfile
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -83,14 +84,10 @@ def export_landmarker(
     Raises:
         AnymarkError: onnxruntime and torch disagree by more than `TOLERANCE_PX`, or `out` holds what is no model.
     """
-    check_replaceable(out)
     model = model.cpu().eval()
-    image, points = torch.from_numpy(windows), torch.from_numpy(points_mm)
+    image, points = torch.from_numpy(windows), torch.tensor(points_mm)  # a layout's points are read-only
     batch, count = torch.export.Dim("batch", min=1, max=4096), torch.export.Dim("points", min=1, max=10_000_000)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as temporary:
-        folder = Path(temporary) / out.name
-        folder.mkdir()
+    with model_folder(out) as folder:
         with torch.no_grad():
             encode, shapes = EncodeGraph(model), {"image": {0: batch}}
             if isinstance(model.predictor, BasisPredictor):
@@ -123,7 +120,6 @@ def export_landmarker(
                 **card,
             },
         )
-        _replace_folder(folder, out)
     return out
 
 
@@ -139,6 +135,27 @@ def run_exported(
     if "code" in {i.name for i in query.get_inputs()}:
         return np.asarray(query.run(None, {"code": code, "points_mm": points_mm})[0])
     return np.asarray(query.run(None, {"points_mm": points_mm})[0]) @ code
+
+
+@contextmanager
+def model_folder(out: Path) -> Iterator[Path]:
+    """A folder to write a model into, which takes the place of `out` if the block ends well and is gone otherwise.
+
+    Raises:
+        AnymarkError: `out` holds what is no model, or cannot be written.
+    """
+    out = out.resolve()
+    check_replaceable(out)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        temporary = tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-")
+    except OSError as error:
+        raise AnymarkError(f"{out}: cannot be written ({error.strerror})") from None
+    with temporary as parent:
+        folder = Path(parent) / "new"
+        folder.mkdir()
+        yield folder
+        _replace_folder(folder, out)
 
 
 def write_card(folder: Path, card: Mapping[str, Any]) -> None:
@@ -171,14 +188,23 @@ def check_replaceable(out: Path) -> None:
     """Only a model, or nothing, may be overwritten.
 
     Raises:
-        AnymarkError: `out` holds anything else.
+        AnymarkError: `out` holds anything that its card does not vouch for.
     """
     if out.is_dir():
-        strange = sorted(p.name for p in out.iterdir() if p.name != "card.json" and p.suffix != ".onnx")
+        known = _card_files(out / "card.json")
+        strange = sorted(p.name for p in out.iterdir() if p.name not in known)
         if strange:
             raise AnymarkError(f"{out}: holds {strange[0]}, which is no part of a model; choose another folder")
     elif out.exists():
         raise AnymarkError(f"{out}: a file, not a model's folder")
+
+
+def _card_files(card: Path) -> set[str]:
+    """The names of a model's files; none if there is no card of one."""
+    try:
+        return {card.name, *json.loads(card.read_bytes())["files"]}
+    except (OSError, ValueError, KeyError, TypeError):
+        return set()
 
 
 def _replace_folder(new: Path, old: Path) -> None:

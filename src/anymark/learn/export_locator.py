@@ -14,16 +14,18 @@ from torch import Tensor, nn
 
 from anymark.errors import AnymarkError
 from anymark.learn.data.photos import DATA_CARDS
-from anymark.learn.export import OPSET, write_card
+from anymark.learn.export import OPSET, model_folder, write_card
 from anymark.learn.models.locator import MULTIPLE, STRIDE, Locator, local_maxima
 from anymark.learn.train.locator import LocatorTask
 from anymark.learn.train.loop import WEIGHTS, load_weights
 from anymark.learn.train.recipe import LocatorRecipe
-from anymark.learn.train.score_locator import INPUT_SIZE, choose_threshold, match_photos
+from anymark.learn.train.score_locator import INPUT_SIZE, choose_threshold, match_photos, place
 
 MODEL_FILE = "locate.onnx"
-TOLERANCE_PX = 1e-3
-"""Largest difference to torch, of boxes and eyes."""
+TOLERANCE_PX = 0.01
+"""Largest difference to torch, of boxes and eyes; on real photos it is about 0.0005."""
+SCORE_TOLERANCE = 1e-3
+CHECKED_PHOTOS = 8
 
 
 class ExportedLocator(nn.Module):
@@ -69,7 +71,7 @@ def difference_px(model: Locator, path: Path, images: UInt8[np.ndarray, "B H W 3
     with torch.no_grad():
         want_score, want_geometry = (x.numpy() for x in ExportedLocator(model).eval()(torch.from_numpy(images)))
     common = (score > 0) & (want_score > 0)
-    if common.sum() < 0.5 * (want_score > 0).sum() or np.abs(score - want_score)[common].max() > TOLERANCE_PX:
+    if common.sum() < 0.5 * (want_score > 0).sum() or np.abs(score - want_score)[common].max() > SCORE_TOLERANCE:
         return float("inf")
     return float(np.abs(geometry - want_geometry).max())
 
@@ -80,7 +82,8 @@ def export_locator_run(
     """Export the average weights of a run into the folder `out`, scored on the held-out photos.
 
     Raises:
-        AnymarkError: the folder holds no weights of this recipe, or the graph disagrees with torch.
+        AnymarkError: the folder holds no weights of this recipe, the graph disagrees with torch, or `out` holds what is
+            no model.
     """
     task = LocatorTask(recipe, photos, cache)
     load_weights(task.model, run / WEIGHTS)
@@ -90,33 +93,40 @@ def export_locator_run(
         matches = match_photos(model, task.held_out)
         threshold = choose_threshold(matches)
         metrics = task.score(model, matches, threshold)
-    out.mkdir(parents=True, exist_ok=True)
-    partial = out / f"{MODEL_FILE}.tmp"
-    export_locator(model, partial)
-    worst = difference_px(model, partial, task.views[:2].permute(0, 2, 3, 1).contiguous().numpy())
-    if worst > TOLERANCE_PX:
-        raise AnymarkError(f"{name}: the exported locator differs from torch by {worst:.2g} px")
-    partial.replace(out / MODEL_FILE)
     used = dict.fromkeys(source.removeprefix("whole-") for source in recipe.data.sources)
     data: list[dict[str, Any]] = [{"name": source, **DATA_CARDS.get(source, {})} for source in used]
-    write_card(
-        out,
-        {
-            "format": 1,
-            "kind": "locator",
-            "name": name,
-            "stride": STRIDE,
-            "input_size": INPUT_SIZE,
-            "threshold": threshold,
-            "parameters": sum(p.numel() for p in model.parameters()),
-            "licence": "Apache-2.0",
-            "data": [*data, {"name": "panoramas", "what": "backgrounds, by Poly Haven", "licence": "CC0"}],
-            "labels": "MediaPipe Face Mesh 0.10.14 (Apache-2.0)",
-            "metrics": {
-                "held-out whole photos": {key: round(value, 4) for key, value in metrics.items()},
-                "photos": len(task.held_out),
+    with model_folder(out) as folder:
+        export_locator(model, folder / MODEL_FILE)
+        worst = difference_px(model, folder / MODEL_FILE, checked_images(task))
+        if not worst <= TOLERANCE_PX:
+            raise AnymarkError(f"{name}: the exported locator differs from torch by {worst:.2g} px")
+        write_card(
+            folder,
+            {
+                "format": 1,
+                "kind": "locator",
+                "name": name,
+                "stride": STRIDE,
+                "input_size": INPUT_SIZE,
+                "threshold": threshold,
+                "parameters": sum(p.numel() for p in model.parameters()),
+                "licence": "Apache-2.0",
+                "data": [*data, {"name": "panoramas", "what": "backgrounds, by Poly Haven", "licence": "CC0"}],
+                "labels": "MediaPipe Face Mesh 0.10.14 (Apache-2.0)",
+                "metrics": {
+                    "held-out whole photos": {key: round(value, 4) for key, value in metrics.items()},
+                    "photos": len(task.held_out),
+                },
+                "onnx_difference_px": round(worst, 6),
             },
-            "onnx_difference_px": round(worst, 6),
-        },
-    )
+        )
     return out
+
+
+def checked_images(task: LocatorTask) -> UInt8[np.ndarray, "B H W 3"]:
+    """Held-out whole photos as run time shows them, spread evenly over all, and two backgrounds without heads."""
+    photos = task.held_out
+    index = np.linspace(0, len(photos) - 1, min(CHECKED_PHOTOS, len(photos))).round().astype(int)
+    shown = [place(photos.images[i], INPUT_SIZE / max(photos.images[i].shape[1:]), None)[0] for i in index]
+    photo_bytes = (torch.stack(shown) * 255).round().to(torch.uint8)
+    return torch.cat([photo_bytes, task.views[:2]]).permute(0, 2, 3, 1).contiguous().numpy()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import tarfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Float
-from PIL import Image
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
 from anymark.canonical.face_mesh import EYE_CORNERS, FACE_MESH_POINTS
 from anymark.errors import AnymarkError
+from anymark.evaluate.photo_files import FACE_MESH_LAYOUT, PhotoTar, read_npz
 from anymark.learn.data.photos import PhotoSet
 
 WHOLE = "whole"
@@ -71,7 +69,13 @@ def extreme_points(points_px: Float[Tensor, "N P 2"]) -> Float[Tensor, "N 32 2"]
 
 
 def heads_of_crops(crops: PhotoSet) -> HeadPhotos:
-    """The crops of one source, cut to the part that lies inside the photo."""
+    """The crops of one source, cut to the part that lies inside the photo.
+
+    Raises:
+        AnymarkError: their labels are not of the face mesh, where outlines and eyes come from.
+    """
+    if crops.layout != FACE_MESH_LAYOUT:
+        raise AnymarkError(f"{crops.source}: of {crops.layout}; the locator learns from {FACE_MESH_LAYOUT} alone")
     left_top = crops.valid_box_px[:, :2].ceil()
     right_bottom = crops.valid_box_px[:, 2:].floor()
     face = crops.points_px[:, :FACE_MESH_POINTS] - left_top[:, None]
@@ -91,19 +95,16 @@ def load_whole(root: Path) -> tuple[tuple[str, ...], HeadPhotos]:
         AnymarkError: a file is missing or not what it should be.
     """
     folder = root / WHOLE
-    try:
-        with np.load(folder / "faces.npz") as npz:
-            names, photo = tuple(str(n) for n in npz["name"]), npz["photo"]
-            outline = ellipse_outline(torch.from_numpy(npz["box"]))
-            eyes = torch.from_numpy(npz["eyes"]).view(-1, 2, 2)
-        with tarfile.open(folder / "photos.tar") as tar:
-            files = {m.name: tar.extractfile(m).read() for m in tar if m.isfile()}  # type: ignore[union-attr]
-        images = [
-            torch.from_numpy(np.asarray(Image.open(io.BytesIO(files[n])).convert("RGB")).transpose(2, 0, 1).copy())
-            for n in names
-        ]
-    except (OSError, KeyError, ValueError, tarfile.TarError) as error:
-        raise AnymarkError(f"{folder}: not a set of whole photos ({error})") from error
+    path = folder / "faces.npz"
+    labels = read_npz(path, ("name", "photo", "box", "eyes"))
+    names, photo = tuple(str(n) for n in labels["name"]), labels["photo"]
+    for key in ("box", "eyes"):
+        if labels[key].shape != (len(photo), 4):
+            raise AnymarkError(f"{path}: {key} {labels[key].shape}, expected ({len(photo)}, 4)")
+    outline = ellipse_outline(torch.from_numpy(labels["box"]))
+    eyes = torch.from_numpy(labels["eyes"]).view(-1, 2, 2)
+    tar = PhotoTar(folder / "photos.tar", names)
+    images = [torch.from_numpy(tar.pixels(n).transpose(2, 0, 1).copy()) for n in names]
     faces = [np.flatnonzero(photo == i) for i in range(len(names))]
     return names, HeadPhotos(images, [outline[f] for f in faces], [eyes[f] for f in faces])
 

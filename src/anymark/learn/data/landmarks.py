@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Generator, Tensor
 
 from anymark.canonical.layout import Layout
+from anymark.errors import AnymarkError
 from anymark.learn.data.appearance import AppearanceConfig, degrade
 from anymark.learn.data.extend import extension_weights
 from anymark.learn.data.geometry import GeometryConfig, cut_windows, is_mirrored, sample_windows, to_window
@@ -38,7 +39,7 @@ class LandmarkSet:
 
     photos: PhotoSet
     points_mm: Float[Tensor, "P 3"]
-    flip: Int[Tensor, " P"]
+    flip: Int[Tensor, " P"] | None
     triangles: Int[Tensor, "T 3"] | None
     further_mm: Float[Tensor, "M 3"]
     """Canonical points without labels of their own,"""
@@ -60,22 +61,27 @@ class LandmarkSet:
             further_mm: more canonical points to learn, from weak labels (`anymark.learn.data.extend`).
 
         Raises:
-            ValueError: the labels have another number of points than the layout, or it has no flip pairs.
+            AnymarkError: the labels have another number of points than the layout, or it spans too little of the head
+                for further points to follow it.
         """
-        if photos.points_px.shape[1] != len(layout):
-            raise ValueError(f"{photos.source}: {photos.points_px.shape[1]} labels, {len(layout)} points in the layout")
-        if layout.flip is None:
-            raise ValueError(f"{layout.name}: a layout to train on needs flip pairs")
+        count = photos.points_px.shape[1]
+        if count != len(layout):
+            raise AnymarkError(f"{photos.source}: {count} labels, {len(layout)} points in the layout")
         if further_mm is None:
-            further_mm = np.zeros((0, 3), np.float32)
+            further_mm, further_weights = np.zeros((0, 3), np.float32), np.zeros((0, count), np.float32)
+        elif np.linalg.matrix_rank(layout.points_mm - layout.points_mm.mean(0)) < 3:
+            raise AnymarkError(f"{photos.source}: its layout's points lie in one plane: data.extend cannot follow them")
+        else:
+            further_weights = extension_weights(layout.points_mm, further_mm)
+        triangles = layout.triangles
         tensors = ("images", "points_px", "depth_px", "box_px", "valid_box_px", "label_sd")
         return LandmarkSet(
             replace(photos, **{key: getattr(photos, key).to(device) for key in tensors}),
             torch.tensor(layout.points_mm, device=device),
-            torch.tensor(layout.flip, device=device).long(),
-            None if layout.triangles is None else torch.tensor(layout.triangles, device=device).long(),
+            None if layout.flip is None else torch.tensor(layout.flip, device=device).long(),
+            torch.tensor(triangles, device=device).long() if triangles is not None and len(triangles) else None,
             torch.tensor(further_mm, device=device).float(),
-            torch.from_numpy(extension_weights(layout.points_mm, further_mm)).to(device),
+            torch.from_numpy(further_weights).to(device),
             weight,
         )
 
@@ -114,7 +120,11 @@ class LandmarkSet:
 
 @dataclass(frozen=True)
 class Sampler:
-    """Draws training batches from a mixture of data sets that lie in the device's memory."""
+    """Draws training batches from a mixture of data sets that lie in the device's memory.
+
+    Raises:
+        AnymarkError: photos are to be mirrored, and a set's layout has no flip pairs.
+    """
 
     sets: Sequence[LandmarkSet]
     size: int
@@ -122,6 +132,11 @@ class Sampler:
     queries: int
     geometry: GeometryConfig
     appearance: AppearanceConfig
+
+    def __post_init__(self) -> None:
+        for data in self.sets:
+            if data.flip is None and self.geometry.mirror > 0:
+                raise AnymarkError(f"{data.photos.source}: its layout has no flip pairs; geometry.mirror must be 0")
 
     @torch.no_grad()
     def draw(self, batch: int, generator: Generator) -> Batch:
@@ -149,5 +164,6 @@ class Sampler:
             smear=look > 0.75,
         )
         points = data.photos.points_px[index]
-        points = torch.where(is_mirrored(window)[:, None, None], points[:, data.flip], points)
+        if data.flip is not None:
+            points = torch.where(is_mirrored(window)[:, None, None], points[:, data.flip], points)
         return Batch(image, *data.draw_queries(to_window(points, window), self.queries, generator))

@@ -1,12 +1,9 @@
-"""Labelled crops of heads: the reader of `photos/NAME/{crops.tar,labels.npz}`."""
+"""Labelled crops of heads in memory: photo sets (`anymark.evaluate.photo_files`) as tensors of one size."""
 
 from __future__ import annotations
 
-import io
+import hashlib
 import os
-import tarfile
-import zipfile
-import zlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,9 +15,9 @@ from jaxtyping import Float, Int, UInt8
 from PIL import Image
 from torch import Tensor
 
-from anymark.canonical.face_mesh import FACE_MESH_POINTS
 from anymark.errors import AnymarkError
-from anymark.evaluate.photo_sets import BAD_LABEL_SD, SPLIT_CODE, Split
+from anymark.evaluate.photo_files import CROPS, PhotoLabels, PhotoTar, Split, read_labels
+from anymark.files import atomic
 
 DATA_CARDS = {
     "faker": {"what": "AI-made portraits", "licence": "CC0"},
@@ -39,19 +36,20 @@ DATA_CARDS = {
 class PhotoSet:
     """N square crops of one source with one layout's points, all resized to one side S.
 
-    A set brings its own layout: `layout` names it, and `points_px` has one row a point of it.
+    A set brings its own layout, and `points_px` has one row a point of it.
     """
 
     source: str
     layout: str
+    """What `load_layout` reads: a shipped layout's name, or a file's path."""
     names: tuple[str, ...]
     images: UInt8[Tensor, "N 3 S S"]
     points_px: Float[Tensor, "N P 2"]
     """x right, y down, (0, 0) = outer corner of the top-left pixel."""
     depth_px: Float[Tensor, "N P"]
-    """Relative depth in the same unit, smaller is nearer."""
+    """Relative depth in the same unit, smaller is nearer; NaN where unknown."""
     box_px: Float[Tensor, "N 4"]
-    """x0, y0, x1, y1 of the face: the box of the 468 points of MediaPipe's face mesh."""
+    """x0, y0, x1, y1 of the face."""
     valid_box_px: Float[Tensor, "N 4"]
     """x0, y0, x1, y1 of the part of each crop that lies inside its photo."""
     label_sd: Float[Tensor, " N"]
@@ -74,20 +72,6 @@ class PhotoSet:
         )
 
 
-def photos_root(root: Path | None) -> Path:
-    """The folder of photo sets: `root`, else `photos` beside $ANYMARK_ASSETS, else ../shared/photos.
-
-    Raises:
-        AnymarkError: no such folder.
-    """
-    if root is None:
-        assets = os.environ.get("ANYMARK_ASSETS")
-        root = Path(assets).parent / "photos" if assets else Path("../shared/photos")
-    if not root.is_dir():
-        raise AnymarkError(f"{root}: no such folder of photo sets (give --photos DIR)")
-    return root
-
-
 def load_photos(
     root: Path, source: str, side: int, split: Split, *, cache: Path | None = None, limit: int | None = None
 ) -> PhotoSet:
@@ -104,58 +88,53 @@ def load_photos(
     Raises:
         AnymarkError: a file is missing or not what it should be.
     """
-    folder = root / source
-    try:
-        with (folder / "labels.npz").open("rb") as file, np.load(file) as npz:
-            labels = {key: npz[key] for key in npz.files}
-        names = tuple(str(n) for n in labels["name"])
-        landmarks = labels["landmarks_q64"].astype(np.float32) / 64.0
-        chosen = np.flatnonzero(labels["split"] == SPLIT_CODE[split])
-        scale = side / labels["size"].astype(np.float32)
-        images = _decode(folder / "crops.tar", names, side, cache)
-    except (OSError, KeyError, ValueError, tarfile.TarError, zipfile.BadZipFile, zlib.error) as error:
-        raise AnymarkError(f"{folder}: not a photo set ({error})") from error
-    label_sd = np.where(labels["label_sd"] < 0, np.nan, labels["label_sd"]).astype(np.float32)
-    if split == "train":
-        chosen = chosen[~(label_sd[chosen] > BAD_LABEL_SD)]
+    labels = read_labels(root / source)
+    images = _decode(root / source / CROPS, labels, side, cache)
+    chosen = labels.chosen(split, good=split == "train")
     if limit is not None and limit < len(chosen):
         chosen = chosen[np.linspace(0, len(chosen) - 1, limit).round().astype(int)]
-    landmarks = landmarks[chosen] * scale[chosen, None, None]
-    face = landmarks[:, :FACE_MESH_POINTS, :2]
+    scale = (side / labels.size_px[chosen, None]).astype(np.float32)
     return PhotoSet(
         source=source,
-        layout="mediapipe478",
-        names=tuple(names[i] for i in chosen),
+        layout=labels.layout,
+        names=tuple(labels.names[i] for i in chosen),
         images=torch.from_numpy(np.ascontiguousarray(images[chosen])),
-        points_px=torch.from_numpy(np.ascontiguousarray(landmarks[..., :2])),
-        depth_px=torch.from_numpy(np.ascontiguousarray(landmarks[..., 2])),
-        box_px=torch.from_numpy(np.hstack([face.min(1), face.max(1)])),
-        valid_box_px=torch.from_numpy(labels["valid_box"][chosen].astype(np.float32) * scale[chosen, None]),
-        label_sd=torch.from_numpy(label_sd[chosen]),
+        points_px=torch.from_numpy(labels.points_px[chosen] * scale[:, None]),
+        depth_px=torch.from_numpy(labels.depth_px[chosen] * scale),
+        box_px=torch.from_numpy(labels.box_px[chosen] * scale),
+        valid_box_px=torch.from_numpy(labels.valid_box_px[chosen] * scale),
+        label_sd=torch.from_numpy(labels.label_sd[chosen]),
     )
 
 
-def _decode(tar_path: Path, names: tuple[str, ...], side: int, cache: Path | None) -> UInt8[np.ndarray, "N 3 S S"]:
-    """All crops of a tar as one array, in the order of `names`; kept in `cache` for the next run."""
-    cached = cache and cache / f"{tar_path.parent.name}-{side}-{tar_path.stat().st_size}.npy"
+def _decode(tar: Path, labels: PhotoLabels, side: int, cache: Path | None) -> UInt8[np.ndarray, "N 3 S S"]:
+    """All crops of a tar as one array, in the labels' order; kept in `cache` for the next run."""
+    photos = PhotoTar(tar, labels.names)
+    stat = tar.stat()
+    key = hashlib.sha256(repr((stat.st_size, stat.st_mtime_ns, labels.names)).encode()).hexdigest()[:16]
+    cached = cache and cache / f"{tar.parent.name}-{side}-{key}.npy"
     if cached and cached.exists():
         return np.load(cached, mmap_mode="r")
-    with tarfile.open(tar_path) as tar:
-        files = {Path(m.name).stem: tar.extractfile(m).read() for m in tar if m.isfile()}  # type: ignore[union-attr]
+    if cached:
+        try:
+            cached.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise AnymarkError(f"{cache}: decoded photos cannot be kept there ({error.strerror})") from None
 
-    def decode(name: str) -> np.ndarray:
-        image = Image.open(io.BytesIO(files[Path(name).stem])).convert("RGB")
-        if image.size != (side, side):
-            image = image.resize((side, side), Image.Resampling.LANCZOS)
-        return np.asarray(image).transpose(2, 0, 1)
+    def decode(i: int) -> np.ndarray:
+        pixels, size = photos.pixels(labels.names[i]), int(labels.size_px[i])
+        if pixels.shape != (size, size, 3):
+            found = f"{pixels.shape[1]} x {pixels.shape[0]} pixels"
+            raise AnymarkError(f"{tar}: {labels.names[i]} has {found}, its labels are of {size} x {size}")
+        if size != side:
+            pixels = np.asarray(Image.fromarray(pixels).resize((side, side), Image.Resampling.LANCZOS))
+        return pixels.transpose(2, 0, 1)
 
-    images = np.empty((len(names), 3, side, side), np.uint8)
+    images = np.empty((len(labels.names), 3, side, side), np.uint8)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for i, image in enumerate(pool.map(decode, names)):
+        for i, image in enumerate(pool.map(decode, range(len(images)))):
             images[i] = image
     if cached:
-        cached.parent.mkdir(parents=True, exist_ok=True)
-        partial = cached.with_suffix(f".{os.getpid()}.tmp.npy")
-        np.save(partial, images)
-        partial.replace(cached)
+        with atomic(cached, "wb") as file:
+            np.save(file, images)
     return images

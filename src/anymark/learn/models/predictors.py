@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from anymark.canonical.frame import CUBE_CENTRE_MM, CUBE_SIDE_MM
+from anymark.errors import AnymarkError
 
 CHANNELS = 3  # x, y, log sigma
 
@@ -34,11 +35,12 @@ class PredictorConfig:
     query_features: int = 64
     """Length B of an encoded query (mlp, transformer; the paper's 64)."""
     width: int = 512
-    """Hidden width: of the mlp (512), the transformer (the paper's 768; 256 suits a CPU), the basis's trunk (256)."""
+    """Hidden width: of the basis's trunk (our recipes take 256), the mlp, the transformer (the paper's 768; 256 suits a
+    CPU). A recipe should say it: the default suits the mlp."""
     layers: int = 4
     """Hidden layers (mlp), blocks (transformer)."""
     heads: int = 8
-    """Attention heads (transformer)."""
+    """Attention heads (transformer); they divide the width."""
     basis: int = 128
     """Number K of learned basis functions (basis)."""
     octaves: int = 7
@@ -175,6 +177,8 @@ class TransformerPredictor(FirstLayer):
 
     def __init__(self, features: int, config: PredictorConfig) -> None:
         super().__init__(features, config)
+        if config.width % config.heads:
+            raise AnymarkError(f"predictor: width {config.width} is no multiple of heads {config.heads}")
         self.blocks = nn.ModuleList(CrossCovarianceBlock(config.width, config.heads) for _ in range(config.layers))
         self.last = nn.Sequential(nn.LayerNorm(config.width), nn.Linear(config.width, CHANNELS))
 
@@ -192,4 +196,9 @@ PREDICTORS = {"basis": BasisPredictor, "mlp": MLPPredictor, "transformer": Trans
 
 
 def build_predictor(features: int, config: PredictorConfig) -> Predictor:
+    """The predictor of a config, for feature vectors of this length.
+
+    Raises:
+        AnymarkError: a transformer whose heads do not divide its width.
+    """
     return PREDICTORS[config.kind](features, config)

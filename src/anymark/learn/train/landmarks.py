@@ -14,7 +14,7 @@ from torch import Generator, Tensor, nn
 from anymark.canonical import load_layout
 from anymark.canonical.face_mesh import FACE_MESH_POINTS, OUTER_EYES
 from anymark.errors import AnymarkError
-from anymark.evaluate.photo_sets import SOURCES
+from anymark.evaluate.photo_files import FACE_MESH_LAYOUT
 from anymark.learn.data.geometry import NO_AUGMENTATION, cut_windows, sample_windows, to_photo
 from anymark.learn.data.landmarks import Batch, LandmarkSet, Sampler
 from anymark.learn.data.photos import PhotoSet, load_photos
@@ -41,11 +41,11 @@ class LandmarkTask:
             source: load_photos(photos, source, data.store_size, "train", cache=cache, limit=limit)
             for source in data.sources
         }
-        self._held_out = [
-            load_photos(photos, source, data.store_size, "held-out", cache=cache)
-            for source in SOURCES
-            if source in data.sources
-        ]
+        for source, found in self._train.items():
+            if not len(found):
+                raise AnymarkError(f"{photos / source}: no photos to train on")
+        held_out = [load_photos(photos, source, data.store_size, "held-out", cache=cache) for source in data.sources]
+        self._held_out = [found for found in held_out if len(found)]
 
     def to(self, device: torch.device) -> None:
         recipe = self.recipe
@@ -73,14 +73,21 @@ class LandmarkTask:
         return gaussian_nll(model(image, batch.queries_mm, batch.mask).float(), batch.target, batch.mask)
 
     def evaluate(self, model: nn.Module) -> dict[str, float]:
+        """NME, its median over photos, and how well sigma tells errors.
+
+        Errors of MediaPipe's layout are over the distance of the outer eye corners, on its 468 points of the face;
+        errors of any other layout are over the longer side of the face's box, on all its points.
+        """
         if not self.held_out:
             return {}
         errors, sigmas = [], []
         for data in self.held_out:
             landmarks_px, sigma_px = predict_photos(model, data, self.recipe)
-            distance = (landmarks_px - data.photos.points_px).norm(dim=-1)[:, :FACE_MESH_POINTS]
-            errors.append(distance.mean(1) / eye_distance_3d(data.photos))
-            sigmas.append((distance.square() / (2 * sigma_px[:, :FACE_MESH_POINTS].square())).mean(1))
+            distance = (landmarks_px - data.photos.points_px).norm(dim=-1)
+            if data.photos.layout == FACE_MESH_LAYOUT:  # the irises are not scored
+                distance, sigma_px = distance[:, :FACE_MESH_POINTS], sigma_px[:, :FACE_MESH_POINTS]
+            errors.append(distance.mean(1) / face_size(data.photos))
+            sigmas.append((distance.square() / (2 * sigma_px.square())).mean(1))
         error = torch.cat(errors)
         return {
             "NME %": 100 * float(error.mean()),
@@ -89,8 +96,11 @@ class LandmarkTask:
         }
 
 
-def eye_distance_3d(photos: PhotoSet) -> Float[Tensor, " N"]:
-    """Distance of the outer eye corners with depth, in pixels: profiles count as frontal faces do."""
+def face_size(photos: PhotoSet) -> Float[Tensor, " N"]:
+    """What errors are divided by, in pixels: the distance of the outer eye corners with depth, so that profiles count
+    as frontal faces do, or the box's longer side where the layout is not MediaPipe's."""
+    if photos.layout != FACE_MESH_LAYOUT:
+        return (photos.box_px[:, 2:] - photos.box_px[:, :2]).amax(1)
     corners = torch.cat([photos.points_px, photos.depth_px[..., None]], -1)[:, list(OUTER_EYES)]
     return (corners[:, 0] - corners[:, 1]).norm(dim=-1)
 
@@ -99,24 +109,31 @@ def predict_photos(
     model: nn.Module, data: LandmarkSet, recipe: LandmarkRecipe, batch: int = 64
 ) -> tuple[Float[Tensor, "N P 2"], Float[Tensor, "N P"]]:
     """The layout's points on every photo of a set, from the true boxes: pixels and sigma in pixels."""
-    device, photos = data.points_mm.device, data.photos
+    photos = data.photos
     xy, sigma = [], []
     for i in range(0, len(photos), batch):
-        part = slice(i, i + batch)
-        window = sample_windows(
-            photos.box_px[part], recipe.data.window_scale, NO_AUGMENTATION, Generator(device=device)
-        )
-        n = len(window)
-        black = torch.zeros(n, 3, device=device)
-        image = cut_windows(
-            photos.images[part].float() / 255,
-            window,
-            recipe.encoder.input_size,
-            photos.valid_box_px[part],
-            black,
-            black[:, 0] > 0,
-        )
+        part = photos.select(range(i, min(i + batch, len(photos))))
+        image, window = exact_windows(part, recipe.encoder.input_size, recipe.data.window_scale)
         out = model(image, data.points_mm[None]).float()
         xy.append(to_photo(out[..., :2], window))
         sigma.append(out[..., 2].exp() * window[:, :, 0].norm(dim=1)[:, None])
     return torch.cat(xy), torch.cat(sigma)
+
+
+def exact_windows(
+    photos: PhotoSet, size: int, window_scale: float
+) -> tuple[Float[Tensor, "N 3 S S"], Float[Tensor, "N 2 3"]]:
+    """The windows of the true boxes as a user's photo would give them, black outside, in 0..1.
+
+    Args:
+        size: side S of the windows, pixels.
+        window_scale: side of the window over the longer side of the face's box.
+
+    Returns:
+        The windows' pixels, and the affine maps from window coordinates [-1, 1]^2 to photo pixels.
+    """
+    device = photos.box_px.device
+    window = sample_windows(photos.box_px, window_scale, NO_AUGMENTATION, Generator(device=device))
+    black = torch.zeros(len(photos), 3, device=device)
+    smear = torch.zeros(len(photos), dtype=torch.bool, device=device)
+    return cut_windows(photos.images.float() / 255, window, size, photos.valid_box_px, black, smear), window

@@ -9,20 +9,25 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
 import torch
 from lightning.fabric import Fabric
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save
 from torch import Generator, Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
 from anymark.errors import AnymarkError
-from anymark.learn.train.recipe import TrainConfig
+from anymark.files import atomic
+from anymark.learn.train.recipe import TrainConfig, find_init
 
 CHECKPOINT = "last.ckpt"
 WEIGHTS = "weights.safetensors"
+RECIPE = "recipe.toml"
+LOG = "log.jsonl"
 
 
 class Stopped(Exception):  # noqa: N818, it is no error
@@ -49,7 +54,7 @@ class Task(Protocol):
         ...
 
     def evaluate(self, model: nn.Module) -> dict[str, float]:
-        """Held-out metrics; the first is shown while training."""
+        """Held-out metrics; the first is shown while training. Called on the first process alone."""
         ...
 
 
@@ -87,39 +92,60 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
     ]
 
 
-def fit(task: Task, config: TrainConfig, out: Path, recipe_text: str, *, accelerator: str = "auto") -> dict[str, float]:
+def fit(
+    task: Task,
+    config: TrainConfig,
+    out: Path,
+    recipe_text: str,
+    *,
+    recipe_folder: Path = Path(),
+    accelerator: str = "auto",
+    devices: int | None = None,
+) -> dict[str, float]:
     """Train, or go on training, in the folder `out`.
 
     The folder holds recipe.toml, last.ckpt (everything, to resume), weights.safetensors (the average, to export),
-    log.jsonl and tensorboard's files. SIGTERM and Ctrl-C save and stop; the same command goes on from there.
+    log.jsonl and tensorboard's files. SIGTERM and Ctrl-C, to any process, save and stop; the same command goes on.
+
+    Args:
+        recipe_folder: where `config.init` is looked for first; then in the current directory.
+        devices: processes, one a device; None: all GPUs, or one process on a CPU.
 
     Returns:
-        The last held-out metrics.
+        The last held-out metrics; nothing on other processes than the first.
 
     Raises:
-        AnymarkError: `out` holds another recipe's run.
-        Stopped: a signal ended it early; everything is saved.
+        AnymarkError: `out` holds another recipe's run or cannot be written, there are no such devices, or
+            `config.init`, which only a run's start needs, is missing or of another model.
+        Stopped: a signal ended it early; everything is saved. Other processes than the first return.
     """
-    out.mkdir(parents=True, exist_ok=True)
-    _claim(out, recipe_text)
-    fabric = Fabric(accelerator=accelerator, devices="auto" if accelerator != "cpu" else 1, precision=config.precision)
+    # what a user can get wrong comes before the launch: it starts other processes, which would wait
+    resumes = (out / CHECKPOINT).exists()
+    if resumes:
+        _check_recipe(out, recipe_text)
+    elif config.init is not None:
+        load_weights(task.model, find_init(config.init, recipe_folder), resize=True)
+    _make_folder(out)
+    fabric = _fabric(accelerator, devices, config)
     fabric.launch()
+    if fabric.is_global_zero:
+        with atomic(out / RECIPE, "w") as file:
+            file.write(recipe_text)
+    fabric.barrier()
     torch.manual_seed(config.seed)
-    if config.init is not None and not (out / CHECKPOINT).exists():
-        load_weights(task.model, Path(config.init), resize=True)
     task.to(fabric.device)
     optimizer = torch.optim.AdamW(parameter_groups(task.model, config.weight_decay), config.lr, betas=(0.9, 0.98))
-    bare = task.model.to(fabric.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    bare = task.model.to(fabric.device).to(memory_format=torch.channels_last)
     model, optimizer = fabric.setup(bare, optimizer)
     ema = Ema(bare, config.ema)
     step = 0
-    if (out / CHECKPOINT).exists():
+    if resumes:
         step = _resume(fabric, out / CHECKPOINT, bare, optimizer, ema)
         fabric.print(f"going on from step {step}", file=sys.stderr)
 
-    log = _Log(out, fabric.global_rank == 0, config.steps, step)
+    log = _Log(out, fabric.is_global_zero, config.steps, step)
     generator = Generator(device=fabric.device)
-    metrics = _evaluate(task, bare, ema) if step >= config.steps else {}
+    metrics = _evaluate(task, bare, ema) if step >= config.steps and fabric.is_global_zero else {}
     saved = time.monotonic()
     with _StopSignal() as stop:
         while step < config.steps:
@@ -131,22 +157,25 @@ def fit(task: Task, config: TrainConfig, out: Path, recipe_text: str, *, acceler
             loss = task.loss(model, task.draw(config.batch, generator))
             fabric.backward(loss)
             norm = fabric.clip_gradients(model, optimizer, max_norm=config.clip, error_if_nonfinite=False)
-            if torch.isfinite(norm):  # type: ignore[arg-type]  # a rare bad batch must not ruin the run
+            if torch.isfinite(cast(Tensor, norm)):  # a rare bad batch must not ruin the run
                 optimizer.step()
             optimizer.zero_grad()
             step += 1
             ema.update(bare, step)
             log.step(step, loss, norm, config.batch * fabric.world_size, optimizer.param_groups[0]["lr"])
-            if step % config.evaluate_every == 0 or step == config.steps:
+            if fabric.is_global_zero and (step % config.evaluate_every == 0 or step == config.steps):
                 metrics = _evaluate(task, bare, ema)
                 log.metrics(step, metrics)
-            if stop.requested or step == config.steps or time.monotonic() - saved > 60 * config.checkpoint_minutes:
+            due = fabric.is_global_zero and time.monotonic() - saved > 60 * config.checkpoint_minutes
+            stopping, due = _agree(fabric, stop.requested, due)
+            if stopping or due or step == config.steps:
                 _save(fabric, out, bare, optimizer, ema, step)
                 saved = time.monotonic()
-            if stop.requested and step < config.steps:
-                log.close()
-                raise Stopped(f"stopped at step {step}; the same command goes on")
+            if stopping:
+                break
     log.close()
+    if step < config.steps and fabric.is_global_zero:
+        raise Stopped(f"stopped at step {step}; the same command goes on")
     return metrics
 
 
@@ -173,6 +202,20 @@ def load_weights(model: nn.Module, path: Path, *, resize: bool = False) -> None:
         raise AnymarkError(f"{path}: weights of another model ({str(error).splitlines()[-1].strip()})") from error
 
 
+def trained_steps(path: Path) -> int | None:
+    """How many steps made a run's weights.safetensors; None where the file does not say.
+
+    Raises:
+        AnymarkError: the file is missing, or is no safetensors file.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+    except (OSError, SafetensorError) as error:
+        raise AnymarkError(f"{path}: no weights ({error})") from error
+    return int(metadata["step"]) if "step" in metadata else None
+
+
 def _resize_grid(weight: Tensor, columns: int, channels: int) -> Tensor:
     """(D, channels * G * G) -> (D, channels * H * H): the same sum over a finer or coarser grid."""
     old, new = (math.isqrt(n // channels) for n in (weight.shape[1], columns))
@@ -181,21 +224,45 @@ def _resize_grid(weight: Tensor, columns: int, channels: int) -> Tensor:
     return grid.flatten(1)
 
 
-def _claim(out: Path, recipe_text: str) -> None:
-    kept = out / "recipe.toml"
-    if kept.exists() and (out / CHECKPOINT).exists() and kept.read_text() != recipe_text:
+def _fabric(accelerator: str, devices: int | None, config: TrainConfig) -> Fabric:
+    try:
+        return Fabric(
+            accelerator=accelerator, devices="auto" if devices is None else devices, precision=config.precision
+        )
+    except Exception as error:  # lightning raises its own kinds
+        asked = f"--accelerator {accelerator}" + ("" if devices is None else f" --devices {devices}")
+        raise AnymarkError(f"{asked}: {' '.join(str(error).split())}") from error
+
+
+def _check_recipe(out: Path, recipe_text: str) -> None:
+    kept = out / RECIPE
+    if kept.exists() and kept.read_text() != recipe_text:
         raise AnymarkError(f"{out}: holds a run of another recipe; choose another --out, or delete it")
-    kept.write_text(recipe_text)
+
+
+def _make_folder(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise AnymarkError(f"{out}: cannot be a run's folder ({error.strerror})") from error
+
+
+def _agree(fabric: Fabric, *wanted: bool) -> tuple[bool, ...]:
+    """What any process wants, all do: one that saved or stopped alone would wait for the others for ever."""
+    if fabric.world_size == 1:
+        return wanted
+    flags = torch.tensor(wanted, dtype=torch.float32, device=fabric.device)
+    return tuple((cast(Tensor, fabric.all_reduce(flags, reduce_op="sum")) > 0).tolist())
 
 
 def _save(fabric: Fabric, out: Path, model: nn.Module, optimizer: Any, ema: Ema, step: int) -> None:
     """Write the checkpoint and the average, each under another name first: a kill leaves the old ones whole."""
     partial = out / f"{CHECKPOINT}.tmp"
     fabric.save(partial, {"model": model, "optimizer": optimizer, "ema": ema.state, "step": step})
-    if fabric.global_rank == 0:
+    if fabric.is_global_zero:
         os.replace(partial, out / CHECKPOINT)
-        save_file({k: v.contiguous() for k, v in ema.state.items()}, out / f"{WEIGHTS}.tmp")
-        os.replace(out / f"{WEIGHTS}.tmp", out / WEIGHTS)
+        with atomic(out / WEIGHTS, "wb") as file:
+            file.write(save({k: v.contiguous() for k, v in ema.state.items()}, {"step": str(step)}))
     fabric.barrier()
 
 
@@ -242,8 +309,9 @@ class _Log:
         self.start = self.shown = time.monotonic()
         self.headline = ""
         if active:
-            self.file = (out / "log.jsonl").open("a")
-            self.board = SummaryWriter(str(out / "tensorboard"), purge_step=first)
+            _cut_log(out / LOG, first)
+            self.file = (out / LOG).open("a")
+            self.board = SummaryWriter(str(out / "tensorboard"), purge_step=first + 1)
 
     def step(self, step: int, loss: Tensor, norm: Any, images: int, lr: float) -> None:
         self.images += images
@@ -264,7 +332,7 @@ class _Log:
         self.shown = now
 
     def metrics(self, step: int, metrics: dict[str, float]) -> None:
-        if not self.active:
+        if not self.active or not metrics:
             return
         name, value = next(iter(metrics.items()))
         self.headline = f"  {name} {value:.3f}"
@@ -281,6 +349,19 @@ class _Log:
         if self.active:
             self.file.close()
             self.board.close()
+
+
+def _cut_log(path: Path, step: int) -> None:
+    """Keep the rows up to a checkpoint's step: a kill may tear the last one, and later ones will be written again."""
+    if not path.exists():
+        return
+    kept = []
+    for line in path.read_text(errors="replace").splitlines():
+        with suppress(json.JSONDecodeError):
+            if json.loads(line)["step"] <= step:
+                kept.append(line + "\n")
+    with atomic(path, "w") as file:
+        file.writelines(kept)
 
 
 def _duration(seconds: float) -> str:

@@ -38,7 +38,8 @@ class TrainConfig:
     """Decay of the average of the weights that is evaluated and exported."""
     seed: int = 0
     init: str | None = None
-    """Start from this run's weights.safetensors; where the input size differs the pooling is resized."""
+    """Start from this run's weights.safetensors: a path from the recipe's folder, or else from the current directory.
+    Where the input size differs the pooling is resized. A run that goes on does not need it."""
     evaluate_every: int = 500
     checkpoint_minutes: float = 3.0
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
@@ -110,18 +111,17 @@ def from_table(kind: type[T], table: dict[str, Any], where: str) -> T:
     Raises:
         AnymarkError: an unknown key, with the nearest known ones, or a value of the wrong type.
     """
-    hints = typing.get_type_hints(kind)
-    known = {f.name for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    known = typing.get_type_hints(kind)
     values: dict[str, Any] = {}
     for key, value in table.items():
         if key not in known:
             near = difflib.get_close_matches(key, known, 3) or sorted(known)
             raise AnymarkError(f"{where}: unknown key {key!r}; known: {', '.join(near)}")
-        hint = hints[key]
-        if dataclasses.is_dataclass(hint):
+        hint = known[key]
+        if isinstance(hint, type) and dataclasses.is_dataclass(hint):
             if not isinstance(value, dict):
                 raise AnymarkError(f"{where}: {key} must be a table")
-            values[key] = from_table(hint, value, f"{where}: {key}")  # type: ignore[arg-type]
+            values[key] = from_table(hint, value, f"{where}: {key}")
         else:
             values[key] = _checked(value, hint, f"{where}: {key}")
     return kind(**values)
@@ -166,3 +166,16 @@ def load_recipe(path: Path) -> Recipe:
     if kind not in kinds:
         raise AnymarkError(f"{path}: kind {kind!r} is none of {', '.join(kinds)}")
     return from_table(kinds[kind], table, str(path))
+
+
+def find_init(init: str, folder: Path) -> Path:
+    """The file that a recipe's `train.init` names: from the recipe's folder, or else from the current directory.
+
+    Raises:
+        AnymarkError: it is in neither.
+    """
+    places = (folder / init, Path(init))
+    for place in places:
+        if place.is_file():
+            return place
+    raise AnymarkError(f"train.init: no such file: {' or '.join(dict.fromkeys(map(str, places)))}")

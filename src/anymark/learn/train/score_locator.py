@@ -9,6 +9,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from anymark.detect.boxes import iou, suppress
 from anymark.learn.data.heads import HeadPhotos, boxes_px
 from anymark.learn.models.locator import best_cells
 
@@ -28,15 +29,6 @@ class Detections:
     geometry: Float[Tensor, "D 8"]
 
 
-def iou(a: Float[Tensor, "N 4"], b: Float[Tensor, "M 4"]) -> Float[Tensor, "N M"]:
-    """Intersection over union of boxes."""
-    low = torch.maximum(a[:, None, :2], b[None, :, :2])
-    high = torch.minimum(a[:, None, 2:], b[None, :, 2:])
-    common = (high - low).clamp(min=0).prod(-1)
-    areas = [(x[:, 2:] - x[:, :2]).prod(-1) for x in (a, b)]
-    return common / (areas[0][:, None] + areas[1][None] - common).clamp(min=1e-6)
-
-
 @torch.no_grad()
 def detect(
     model: nn.Module, images: Float[Tensor, "B 3 H W"], threshold: float, most: int = 64, overlap: float = 0.4
@@ -48,10 +40,7 @@ def detect(
     for score, cell, heads in zip(scores, cells, geometry.flatten(1, 2), strict=True):
         good = score > threshold
         score, heads = score[good], heads[cell[good]]
-        common, keep = iou(heads[:, :4], heads[:, :4]), []
-        for i in range(len(heads)):
-            if all(common[i, j] < overlap for j in keep):
-                keep.append(i)
+        keep = suppress(heads[:, :4].double().cpu().numpy(), score.cpu().numpy(), overlap)
         found.append(Detections(score[keep], heads[keep]))
     return found
 
@@ -123,7 +112,7 @@ def match_photos(
             shift = box.new_tensor([left, top] * 4)
             truths.append(torch.cat([box, photos.eyes_px[i].flatten(1)], 1) * scale + shift)
         for found, truth in zip(detect(model, torch.stack(images), LEAST_SCORE), truths, strict=True):
-            common = iou(truth[:, :4], found.geometry[:, :4])
+            common = iou(*(x[:, :4].double().cpu().numpy() for x in (truth, found.geometry)))
             free = torch.ones(len(found.score), dtype=torch.bool)
             for head, overlaps in zip(truth, common, strict=True):
                 best = int(overlaps.argmax()) if len(overlaps) else 0

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import UInt8
 
 from anymark.canonical import load_layout
+from anymark.canonical.face_mesh import FACE_MESH_POINTS
 from anymark.errors import AnymarkError
-from anymark.learn.data.geometry import NO_AUGMENTATION, cut_windows, sample_windows
+from anymark.evaluate.photo_files import FACE_MESH_LAYOUT
 from anymark.learn.data.photos import DATA_CARDS
-from anymark.learn.export import export_landmarker
+from anymark.learn.export import check_replaceable, export_landmarker
 from anymark.learn.export_locator import export_locator_run
-from anymark.learn.train.landmarks import LandmarkTask
+from anymark.learn.train.landmarks import LandmarkTask, exact_windows
 from anymark.learn.train.locator import LocatorTask
-from anymark.learn.train.loop import WEIGHTS, Task, load_weights
+from anymark.learn.train.loop import RECIPE, WEIGHTS, Task, load_weights, trained_steps
 from anymark.learn.train.recipe import LocatorRecipe, Recipe, load_recipe
+
+CHECKED_WINDOWS = 8
+"""Held-out windows that an exported model is checked on, at least; and two of each photo set."""
+
+UNSURE_SHARE, UNSURE_MARGIN, UNSURE_BOUNDS = 0.995, 1.5, (0.04, 0.08)
+"""A card's `most_unsure`: so many times this quantile of the held-out photos' unsureness, between these bounds. Above
+0.085 wheels and lamps begin to pass for heads."""
 
 
 def build_task(recipe: Recipe, photos: Path, cache: Path | None, limit: int | None = None) -> Task:
@@ -32,11 +39,12 @@ def export_run(run: Path, out: Path, name: str, photos: Path, cache: Path | None
     """Export the average weights of a run, with the metrics and the data on its card.
 
     Raises:
-        AnymarkError: the folder holds no run, or the graphs disagree with torch.
+        AnymarkError: the folder holds no run, the graphs disagree with torch, or `out` holds what is no model.
     """
+    check_replaceable(out)
     if not (run / WEIGHTS).exists():
         raise AnymarkError(f"{run}: no {WEIGHTS} in it; is it a folder made by anymark train?")
-    recipe = load_recipe(run / "recipe.toml")
+    recipe = load_recipe(run / RECIPE)
     if isinstance(recipe, LocatorRecipe):
         return export_locator_run(run, recipe, out, name, photos, cache)
     task = LandmarkTask(recipe, photos, cache, limit=1)
@@ -45,13 +53,14 @@ def export_run(run: Path, out: Path, name: str, photos: Path, cache: Path | None
     task.model.eval()
     with torch.no_grad():
         metrics = task.evaluate(task.model)
+    unsure = most_unsure(task)
     return export_landmarker(
         task.model,
         recipe,
         out,
         name=name,
-        windows=held_out_windows(task),
-        points_mm=load_layout("mediapipe478").points_mm,
+        windows=checked_windows(task),
+        points_mm=load_layout(FACE_MESH_LAYOUT).points_mm,
         card={
             "licence": "Apache-2.0",
             "data": [{"name": source, **DATA_CARDS.get(source, {})} for source in recipe.data.sources],
@@ -60,29 +69,43 @@ def export_run(run: Path, out: Path, name: str, photos: Path, cache: Path | None
                 "held-out photos, boxes of the labels": {k: round(v, 4) for k, v in metrics.items()},
                 "photos": sum(len(s.photos) for s in task.held_out),
             },
-            "steps": _last_step(run),
+            **({} if unsure is None else {"most_unsure": unsure}),
+            "steps": trained_steps(run / WEIGHTS),
             "batch": recipe.train.batch,
         },
     )
 
 
-def held_out_windows(task: LandmarkTask, count: int = 8) -> np.ndarray:
-    """(n, S, S, 3) bytes: some windows of held-out photos, to check a graph on."""
-    photos = task.held_out[0].photos
-    n = min(count, len(photos))
-    window = sample_windows(photos.box_px[:n], task.recipe.data.window_scale, NO_AUGMENTATION, torch.Generator())
-    black = torch.zeros(n, 3)
-    image = cut_windows(
-        photos.images[:n].float() / 255,
-        window,
-        task.recipe.encoder.input_size,
-        photos.valid_box_px[:n],
-        black,
-        black[:, 0] > 0,
-    )
-    return (image * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
+def checked_windows(task: LandmarkTask) -> UInt8[np.ndarray, "B S S 3"]:
+    """Windows of every held-out set, to check a graph on; of the training photos where nothing is held out."""
+    sets = [data.photos for data in task.held_out or task.sampler.sets]
+    each = max(2, -(-CHECKED_WINDOWS // len(sets)))
+    size, scale = task.recipe.encoder.input_size, task.recipe.data.window_scale
+    parts = []
+    for photos in sets:
+        index = np.linspace(0, len(photos) - 1, min(each, len(photos))).round().astype(int)
+        parts.append(exact_windows(photos.select(index), size, scale)[0])
+    return (torch.cat(parts) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
 
 
-def _last_step(run: Path) -> int | None:
-    rows: list[dict[str, Any]] = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
-    return rows[-1]["step"] if rows else None
+@torch.no_grad()
+def most_unsure(task: LandmarkTask) -> float | None:
+    """How unsure the model may be of a real head: what it is less sure of, run time takes for no head.
+
+    Unsureness is the median sigma of the face mesh over the longer side of the face's box.
+
+    Returns:
+        The limit that goes on the card, or None where no photos are held out.
+    """
+    if not task.held_out:
+        return None
+    size, scale = task.recipe.encoder.input_size, task.recipe.data.window_scale
+    face_mm = torch.tensor(load_layout(FACE_MESH_LAYOUT).points_mm[:FACE_MESH_POINTS])
+    found = []
+    for data in task.held_out:
+        for index in np.array_split(np.arange(len(data.photos)), -(-len(data.photos) // 64)):
+            image, _ = exact_windows(data.photos.select(index), size, scale)
+            sigma = task.model(image, face_mm[None])[..., 2].exp().numpy()
+            found.append(np.median(sigma, 1) * scale / 2)  # from half windows to sides of the box
+    limit = UNSURE_MARGIN * float(np.quantile(np.concatenate(found), UNSURE_SHARE))
+    return round(min(max(limit, UNSURE_BOUNDS[0]), UNSURE_BOUNDS[1]), 4)

@@ -1,0 +1,1 @@
+"""The data engine: pictures of posed heads with exact labels."""

@@ -1,0 +1,39 @@
+"""The canonical head on a rig: posed by coefficients, its eyes turned, ready to be drawn."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from anymark.canonical import CanonicalHead
+from anymark.fit import Eye, Rig
+
+Array = npt.NDArray[np.floating]
+
+IRIS_MM = 5.9
+"""Radius of an iris."""
+
+
+def canonical_rig(rig: Rig, head: CanonicalHead) -> Rig:
+    """A rig of ICT-FaceKit with the canonical head's vertices and triangles instead of its own."""
+    ids = head.ict_vertices
+    eyes = []
+    for side in ("right", "left"):
+        ball = np.unique(head.triangles[head.triangles_of(f"{side} eye")]).astype(np.int32)
+        iris = np.unique(head.triangles[head.triangles_of(f"{side} iris")]).astype(np.int32)
+        offset = head.vertices_mm[iris, :2] - head.vertices_mm[iris, :2].mean(0)
+        radius = np.hypot(*offset.T)
+        eyes.append(Eye(ball, iris[radius > 0.9 * radius.max()]))
+    parts = {name: np.unique(head.triangles[head.triangles_of(name)]).astype(np.int32) for name in head.part_names}
+    shapes = rig.identity_mm[:, ids], rig.expression_mm[:, ids]
+    return Rig(rig.neutral_mm[ids], *shapes, rig.expression_names, head.triangles, parts, {}, (eyes[0], eyes[1]))
+
+
+def vertex_normals(vertices: Array, triangles: npt.NDArray[np.integer]) -> npt.NDArray[np.float32]:
+    """(V, 3) unit normals: the triangles' around each vertex, weighted by area; 0 where there is no triangle."""
+    a, b, c = (vertices[triangles[:, k]].astype(np.float64) for k in range(3))
+    face = np.cross(b - a, c - a)
+    total = np.stack(
+        [np.bincount(triangles.ravel(), np.repeat(face[:, k], 3), minlength=len(vertices)) for k in range(3)], 1
+    )
+    return (total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-12)).astype(np.float32)

@@ -1,0 +1,254 @@
+"""Photos re-posed: a head with its photo's skin, under another pose, expression, lens and light."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from anymark.canonical import CanonicalHead
+from anymark.engine.heads import IRIS_MM, vertex_normals
+from anymark.engine.light import Environment, estimate_light, relative
+from anymark.engine.pixels import Floats, look, to_linear
+from anymark.engine.relief import Sheet, sheet_of
+from anymark.engine.render import Buffers, Mesh, Renderer
+from anymark.engine.texture import PARTS, Atlas, Skin, Source, bake
+
+Array = npt.NDArray[np.floating]
+
+PLAIN = {
+    "upper teeth": (0.72, 0.66, 0.55),
+    "lower teeth": (0.66, 0.60, 0.50),
+    "gums": (0.42, 0.15, 0.14),
+    "tongue": (0.45, 0.16, 0.15),
+    "right eye": (0.62, 0.57, 0.54),
+    "left eye": (0.62, 0.57, 0.54),
+}
+"""Linear colours of what no photo shows well."""
+
+CAVITY = (0.06, 0.015, 0.012)
+"""Of the insides of mouth and eye sockets."""
+
+PUPIL_MM = 2.2
+
+_SHEET_WHOLE, _SHEET_GONE = 0.85, 0.6  # cosines of the turn from the photo's view between which the sheet fades
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """A photo's head, taken apart to be put together again in another way."""
+
+    skin: Skin
+    light: Floats
+    """(9,) what the photo was lit by, in the head's frame."""
+    sheet: Sheet
+    photo: Floats
+    """(H, W, 3) linear."""
+    R_camera_head: Array
+    t_camera_head_mm: Array
+    iris: Floats
+    """(3,) colour of the irises, linear."""
+
+
+@dataclass(frozen=True, eq=False)
+class Shot:
+    """How a subject is to be seen."""
+
+    vertices_mm: Array
+    """(V, 3) the canonical head's vertices in the head frame: identity, expression, eyes."""
+    R_camera_head: Array
+    t_camera_head_mm: Array
+    focal_px: float
+    principal_px: Array
+    environment: Environment | None = None
+    """None: the photo's own light."""
+    R_environment_head: Array | None = None
+    shine: float = 0.0
+    """Strength of the specular lobe."""
+    with_sheet: bool = True
+    """Hair and dress of the photo around the head."""
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """A shot, before it is laid on a background. Colours are linear."""
+
+    colour: Floats
+    """(H, W, 3) premultiplied."""
+    alpha: Floats
+    """(H, W)"""
+    buffers: Buffers
+    """Of the head alone."""
+    occluded: npt.NDArray[np.bool_]
+    """(H, W) where the sheet lies over the head."""
+
+
+class Stage:
+    """Takes subjects from photos and makes pictures of them; keeps what all of them share.
+
+    Args:
+        head: the canonical head.
+        atlas: how its skin is unwrapped.
+    """
+
+    def __init__(self, head: CanonicalHead, atlas: Atlas) -> None:
+        self.head, self.atlas = head, atlas
+        names = list(head.part_names)
+        painted = np.setdiff1d(np.arange(len(head.triangles)), atlas.triangles)
+        self._skin = head.triangles[atlas.triangles], head.part[atlas.triangles]
+        self._painted = head.triangles[painted], head.part[painted]
+        self._ids = np.concatenate([atlas.triangles, painted])
+        self._eyes = {}
+        for side in ("right", "left"):
+            iris = np.unique(head.triangles[head.triangles_of(f"{side} iris")])
+            self._eyes[names.index(f"{side} eye")] = head.vertices_mm[iris, :2].mean(0)
+        self._plain = np.array([PLAIN.get(name, (0.5, 0.5, 0.5)) for name in names], np.float32)
+        self._skin_parts = np.array([name in PARTS for name in names])
+
+    def take(self, source: Source, rotation: Array, translation: Array, iris_px: Array | None) -> Subject:
+        """What a photo says of its head.
+
+        Args:
+            rotation: (3, 3) R_camera_head of its fit. translation: (3,) t_camera_head_mm.
+            iris_px: (2, 2) the middles of both irises, or None.
+        """
+        skin = bake(self.atlas, source)
+        colours = skin.colour[self.atlas.rows, self.atlas.columns]
+        normals = self.atlas.at(source.normals) @ rotation  # camera frame -> head frame
+        face = self.atlas.part == self.head.part_names.index("face")
+        canonical = self.atlas.at(self.head.vertices_mm)
+        plain = face & (np.abs(canonical[:, 0]) < 60) & (normals[:, 2] > 0.2)
+        light = estimate_light(normals[plain], colours[plain], np.ones(int(plain.sum()), np.float32))
+        photo = to_linear(source.photo)
+        rows = source.project(source.vertices_camera_mm[np.unique(self.head.triangles[self.head.triangles_of("face")])])
+        iris = np.array([0.06, 0.04, 0.03], np.float32)
+        if iris_px is not None and np.isfinite(iris_px).all():
+            spots = [
+                photo[int(np.clip(y, 0, len(photo) - 1)), int(np.clip(x, 0, photo.shape[1] - 1))] for x, y in iris_px
+            ]
+            iris = np.clip(np.mean(spots, 0), 0.015, 0.25).astype(np.float32)
+        sheet = sheet_of(source, float(rows[:, 1].max()))
+        return Subject(skin, light, sheet, photo, rotation, translation, iris)
+
+    def shoot(self, renderer: Renderer, subject: Subject, shot: Shot, supersample: int = 2) -> Picture:
+        """A picture of a subject."""
+        placed = (shot.vertices_mm @ shot.R_camera_head.T + shot.t_camera_head_mm).astype(np.float32)
+        normals_head = vertex_normals(shot.vertices_mm, self.head.triangles)
+        normals = (normals_head @ shot.R_camera_head.T).astype(np.float32)
+        canonical = self.head.vertices_mm
+        texture = self._texture(subject, shot, normals_head)
+        skin = Mesh(placed, self._skin[0], canonical, self._skin[1], self.atlas.uv, normals, texture)
+        painted = Mesh(placed, self._painted[0], canonical, self._painted[1], normals=normals)
+        buffers = renderer.render([skin, painted], shot.focal_px, shot.principal_px, supersample=supersample)
+        colour = self._shade(buffers, subject, shot)
+        alpha = buffers.alpha
+        colour = colour * alpha[..., None]
+        occluded = np.zeros(alpha.shape, bool)
+        if shot.with_sheet:
+            colour, alpha, occluded = self._lay_sheet(renderer, subject, shot, buffers, colour)
+        return Picture(colour, alpha, buffers, occluded)
+
+    def _texture(self, subject: Subject, shot: Shot, normals_head: Array) -> npt.NDArray[np.uint8]:
+        """The skin under the shot's light, as a picture for the renderer: square roots of linear light."""
+        colour = subject.skin.colour
+        if shot.environment is not None:
+            normals = self.atlas.at(normals_head)
+            normals /= np.linalg.norm(normals, axis=1, keepdims=True) + 1e-9
+            turn = np.eye(3) if shot.R_environment_head is None else shot.R_environment_head
+            gain = shot.environment.shade(normals @ turn.T) / relative(subject.light, normals)[:, None]
+            colour = colour.copy()
+            colour[self.atlas.rows, self.atlas.columns] *= gain
+        out = np.full((*colour.shape[:2], 4), 255, np.uint8)
+        out[..., :3] = 255 * np.sqrt(np.clip(colour, 0, 1)) + 0.5
+        return out
+
+    def _shade(self, buffers: Buffers, subject: Subject, shot: Shot) -> Floats:
+        """(H, W, 3) linear colours of what the buffers show."""
+        colour = buffers.albedo**2  # the texture holds square roots
+        part = buffers.part
+        rows, columns = np.nonzero((part >= 0) & ~self._skin_parts[np.maximum(part, 0)])
+        which = part[rows, columns]
+        paint = self._plain[which]
+        for index, centre in self._eyes.items():
+            eye = which == index
+            place = buffers.canonical_mm[rows[eye], columns[eye]]
+            radius = np.hypot(*(place[:, :2] - centre).T)
+            front = place[:, 2] > 80
+            rim = np.clip((IRIS_MM + 0.4 - radius) / 0.8, 0, 1)[:, None] * front[:, None]
+            hole = np.clip((PUPIL_MM + 0.3 - radius) / 0.6, 0, 1)[:, None] * front[:, None]
+            iris = subject.iris * (0.6 + 0.6 * np.clip(radius / IRIS_MM, 0, 1))[:, None]
+            paint[eye] = (paint[eye] * (1 - rim) + iris * rim) * (1 - hole) + 0.004 * hole
+        normals = buffers.normal[rows, columns] @ shot.R_camera_head
+        if shot.environment is None:
+            gain = relative(subject.light, normals)[:, None]
+        else:
+            turn = np.eye(3) if shot.R_environment_head is None else shot.R_environment_head
+            gain = shot.environment.shade(normals @ turn.T)
+        level = np.median(subject.skin.colour[self.atlas.rows, self.atlas.columns].mean(1)) / 0.3
+        colour[rows, columns] = paint * gain * np.clip(level, 0.3, 1.5)
+        # what is seen from inside: sockets and the mouth behind its teeth
+        ray = self._rays(buffers, shot)
+        inside = (buffers.normal * ray).sum(-1) > 0.05
+        inside &= part >= 0
+        colour[inside] = CAVITY
+        if shot.shine > 0 and shot.environment is not None:
+            turn = np.eye(3) if shot.R_environment_head is None else shot.R_environment_head
+            cos = -(buffers.normal * ray).sum(-1, keepdims=True)
+            mirror = (ray + 2 * cos * buffers.normal) @ shot.R_camera_head @ turn.T
+            fresnel = 0.04 + 0.5 * np.clip(1 - cos, 0, 1) ** 5
+            wet = np.isin(part, list(self._eyes))[..., None] * 3.0 + 1.0
+            gleam = shot.shine * fresnel * wet * shot.environment.shine(mirror)
+            colour += np.where((part >= 0)[..., None] & ~inside[..., None], gleam, 0)
+        return colour.astype(np.float32)
+
+    def _rays(self, buffers: Buffers, shot: Shot) -> Floats:
+        """(H, W, 3) unit vectors from the camera through the pixels."""
+        height, width = buffers.part.shape
+        x = (np.arange(width) + 0.5 - shot.principal_px[0]) / shot.focal_px
+        y = (np.arange(height) + 0.5 - shot.principal_px[1]) / shot.focal_px
+        ray = np.ones((height, width, 3), np.float32)
+        ray[..., 0], ray[..., 1] = x, y[:, None]
+        return ray / np.linalg.norm(ray, axis=-1, keepdims=True)
+
+    def _lay_sheet(
+        self, renderer: Renderer, subject: Subject, shot: Shot, buffers: Buffers, colour: Array
+    ) -> tuple[Floats, Floats, npt.NDArray[np.bool_]]:
+        """The photo's hair and dress, behind and before the head."""
+        points = (subject.sheet.points_camera_mm - subject.t_camera_head_mm) @ subject.R_camera_head
+        points = (points @ shot.R_camera_head.T + shot.t_camera_head_mm).astype(np.float32)
+        seen = renderer.render([subject.sheet.mesh(points)], shot.focal_px, shot.principal_px)
+        at = np.nan_to_num(seen.canonical_mm[..., :2], nan=-10.0)
+        there = seen.part >= 0
+        turned = shot.R_camera_head @ subject.R_camera_head.T
+        facing = np.clip((turned[2, 2] - _SHEET_GONE) / (_SHEET_WHOLE - _SHEET_GONE), 0, 1)
+        opacity = look(subject.sheet.alpha, at) * there * _unstretched(at, there) * facing
+        light = look(subject.photo, at)
+        if shot.environment is not None:  # a sheet has no shape to be lit: it takes the mean of the light
+            light = light * shot.environment.shade(np.array([[0.0, 0.3, 0.95]]) @ self._turn(shot).T)[0]
+        before = there & (seen.depth_mm < buffers.depth_mm - 3.0)
+        over = np.where(before & (buffers.part >= 0), opacity, 0.0)
+        under = opacity * (1 - over)
+        out = colour * (1 - over[..., None]) + light * over[..., None]
+        alpha = buffers.alpha * (1 - over) + over
+        out = out + light * (under * (1 - alpha))[..., None]
+        alpha = alpha + under * (1 - alpha)
+        return out.astype(np.float32), alpha.astype(np.float32), over > 0.5
+
+    @staticmethod
+    def _turn(shot: Shot) -> Array:
+        return np.eye(3) if shot.R_environment_head is None else shot.R_environment_head
+
+
+def _unstretched(at: Floats, there: npt.NDArray[np.bool_]) -> Floats:
+    """(H, W) 1 where a picture is shown about as it is, 0 where its pixels (H, W, 2) are drawn out into streaks.
+
+    The measure is how much less it advances along its worse direction than along its better one.
+    """
+    across, down = np.gradient(at, axis=1), np.gradient(at, axis=0)
+    a, b, c = (across**2).sum(-1), (down**2).sum(-1), (across * down).sum(-1)
+    half, root = (a + b) / 2, np.sqrt(((a - b) / 2) ** 2 + c**2)
+    ratio = np.sqrt(np.maximum(half - root, 0) / np.maximum(half + root, 1e-9))
+    good = cv2.blur((np.clip((ratio - 0.25) / 0.2, 0, 1) * there).astype(np.float32), (5, 5))
+    return np.clip(good * 1.2, 0, 1)

@@ -1,0 +1,185 @@
+"""Textures of the head's skin, baked from a photo through its fit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from scipy.sparse import coo_matrix, diags
+from scipy.sparse.linalg import splu
+
+from anymark.canonical import CanonicalHead
+from anymark.canonical.head import SKIN
+from anymark.engine.pixels import Floats, fill, sample, to_linear
+
+Array = npt.NDArray[np.floating]
+
+PARTS = (*SKIN, "shoulders")
+"""Parts that take their colours from the photo; eyes, teeth and gums are painted."""
+
+_GRAZING, _FACING = 0.2, 0.6  # cosines to the line of sight between which a texel gains its full weight
+_HIDDEN_MM = 4.0  # a texel so far behind what is seen is hidden
+_TRUST = 10.0  # a known vertex against the smoothness between neighbours
+_SHIFT = 4  # fractional bits of cv2's polygon corners
+
+
+class Atlas:
+    """Two square tiles side by side, the front and the back of the head: which point of the head each texel is.
+
+    The left half of each tile mirrors its right half, as the head does.
+
+    Args:
+        size: side of a tile in texels.
+    """
+
+    def __init__(self, head: CanonicalHead, size: int = 384) -> None:
+        self.head, self.size = head, size
+        names = {i for i, name in enumerate(head.part_names) if name in PARTS}
+        self.triangles = np.flatnonzero(np.isin(head.part, list(names)))
+        """Ids of the triangles that are textured."""
+        uv = head.uv[self.triangles].astype(np.float64)
+        self.uv = (uv * (0.5, 1)).astype(np.float32)
+        """(T', 3, 2) where they lie in the picture of both tiles, v up."""
+        corners = np.stack([uv[..., 0] * size, (1 - uv[..., 1]) * size], -1)
+        ids = np.full((size, 2 * size), -1, np.int32)
+        fixed = np.round((corners - 0.5) * 2**_SHIFT).astype(np.int32)  # cv2 counts texel centres
+        for i, polygon in enumerate(fixed):
+            cv2.fillConvexPoly(ids, polygon, i, shift=_SHIFT)
+        self.rows, self.columns = np.nonzero(ids >= 0)
+        own = ids[self.rows, self.columns]
+        self.vertices = head.triangles[self.triangles[own]]
+        """(N, 3) vertices that each texel lies between,"""
+        self.weights = _barycentric(corners[own], np.stack([self.columns, self.rows], 1) + 0.5).astype(np.float32)
+        """(N, 3) and how much it is of each."""
+        self.part = head.part[self.triangles[own]]
+        mirror = self.columns // size * size + (size - 1 - self.columns % size)
+        index = np.full(ids.shape, -1, np.int64)
+        index[self.rows, self.columns] = np.arange(len(self.rows))
+        self.mirror = index[self.rows, mirror]
+        """(N,) the texel on the other side of the head, -1 where rounding left none."""
+        edges = np.vstack([head.triangles[self.triangles][:, pair] for pair in ((0, 1), (1, 2), (2, 0))])
+        count = len(head.vertices_mm)
+        near = coo_matrix((np.ones(2 * len(edges)), np.hstack([edges.T, edges.T[::-1]])), (count, count)).tocsr()
+        near.data[:] = 1.0
+        self._stiffness = diags(np.asarray(near.sum(1)).ravel()) - near
+
+    def at(self, values: Array) -> Floats:
+        """Values of vertices (V, ...) -> of texels (N, ...)."""
+        return np.einsum("nk,nk...->n...", self.weights, values[self.vertices]).astype(np.float32)
+
+    def picture(self, values: Array, known: Array) -> Floats:
+        """(size, 2 size, C) from texels (N, C) that are known to a degree (N,).
+
+        What is not known is filled smoothly over the surface, across the tiles' seams; texels beside the head take the
+        colours of those nearest, so that no filter reads what is no head.
+        """
+        flat = self.vertices.ravel()
+        weight = (self.weights * known[:, None]).ravel().clip(0)
+        count = len(self.head.vertices_mm)
+        total = np.bincount(flat, weight, count)
+        columns = [np.bincount(flat, weight * np.repeat(v, 3), count) for v in values.T]
+        seen = np.minimum(total, 1.0)  # of a vertex with a texel's worth of what is known
+        mean = np.stack(columns, 1) / np.maximum(total, 1e-6)[:, None]
+        system = self._stiffness + diags(_TRUST * seen + 1e-6)
+        vertices = splu(system.tocsc()).solve(_TRUST * seen[:, None] * mean)
+        smooth = self.at(vertices)
+        image = np.zeros((self.size, 2 * self.size, values.shape[1]), np.float32)
+        image[self.rows, self.columns] = known[:, None] * values + (1 - known[:, None]) * smooth
+        weights = np.zeros(image.shape[:2], np.float32)
+        weights[self.rows, self.columns] = 1
+        for tile in (slice(0, self.size), slice(self.size, None)):
+            image[:, tile] = fill(image[:, tile], weights[:, tile])
+        return image
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """A photo and the head in it, in the photo's own camera."""
+
+    photo: npt.NDArray[np.uint8]
+    """(H, W, 3) RGB."""
+    valid_box_px: Array
+    """(4,) the part of it that is no padding."""
+    vertices_camera_mm: Array
+    """(V, 3) the canonical head's vertices, posed."""
+    normals: Array
+    """(V, 3) camera frame, unit."""
+    focal_px: float
+    principal_px: Array
+    """(2,)"""
+    depth_mm: Array
+    """(H, W) of the posed head, infinite where it is not."""
+    matte: Array
+    """(H, W) 0..1: 1 on the person."""
+
+    def project(self, points_camera_mm: Array) -> Array:
+        """(N, 3) -> pixels (N, 2)."""
+        return self.focal_px * points_camera_mm[:, :2] / points_camera_mm[:, 2:] + self.principal_px
+
+
+@dataclass(frozen=True, eq=False)
+class Skin:
+    """What a photo shows of its head's skin, and what was made up."""
+
+    colour: Floats
+    """(size, 2 size, 3) linear light, 0..1, with the photo's own shading."""
+    seen: float
+    """Share of the face's texels that the photo itself shows."""
+
+
+def bake(atlas: Atlas, source: Source) -> Skin:
+    """A photo's colours on its head: hidden texels from the other side, then filled from around."""
+    points, normals = atlas.at(source.vertices_camera_mm), atlas.at(source.normals)
+    normals /= np.linalg.norm(normals, axis=1, keepdims=True) + 1e-9
+    towards = -points / np.linalg.norm(points, axis=1, keepdims=True)
+    xy = source.project(points).astype(np.float32)
+    x0, y0, x1, y1 = source.valid_box_px
+    weight = np.clip(((normals * towards).sum(1) - _GRAZING) / (_FACING - _GRAZING), 0, 1)
+    weight *= (xy[:, 0] > x0 + 1) & (xy[:, 0] < x1 - 1) & (xy[:, 1] > y0 + 1) & (xy[:, 1] < y1 - 1)
+    weight *= points[:, 2] < sample(source.depth_mm, xy, border=np.inf) + _HIDDEN_MM
+    weight *= sample(source.matte, xy)
+    colour = to_linear(sample(source.photo, xy))
+    weight *= skin_likeness(atlas, colour, weight)
+    # the other side's texel counts where the own one is not seen
+    other = np.where(atlas.mirror >= 0, weight[atlas.mirror], 0) * (1 - weight)
+    total = weight + other
+    blended = weight[:, None] * colour + other[:, None] * colour[atlas.mirror]
+    blended /= np.maximum(total, 1e-6)[:, None]
+    face = atlas.part == atlas.head.part_names.index("face")
+    return Skin(atlas.picture(blended, total), float((weight[face] > 0.5).mean()))
+
+
+def skin_likeness(atlas: Atlas, colour: Array, weight: Array) -> Floats:
+    """(N,) 0..1: how far texels of ears, neck and cheeks look like the middle of the face, and not like hair or dress.
+
+    The scalp is left alone: hair belongs there.
+    """
+    parts = atlas.head.part_names
+    canonical = atlas.at(atlas.head.vertices_mm)
+    face = atlas.part == parts.index("face")
+    middle = face & (np.abs(canonical[:, 0]) < 45) & (canonical[:, 1] > -60) & (canonical[:, 1] < 55) & (weight > 0.5)
+    if middle.sum() < 100:
+        return np.ones(len(colour), np.float32)
+    log = np.log(np.maximum(colour, 0.003))
+    chroma = log - log.mean(1, keepdims=True)
+    light = log.mean(1)
+    centre, spread = np.median(chroma[middle], 0), np.maximum(chroma[middle].std(0), 0.05)
+    level, range_ = np.median(light[middle]), max(float(light[middle].std()), 0.35)
+    odd = (((chroma - centre) / (3 * spread)) ** 2).mean(1) + (np.minimum(light - level, 0) / (3 * range_)) ** 2
+    like = np.exp(-(odd**2)).astype(np.float32)
+    outer = face & ((np.abs(canonical[:, 0]) > 50) | (canonical[:, 1] < -70))
+    judged = outer | np.isin(atlas.part, [parts.index(p) for p in ("right ear", "left ear", "neck")])
+    return np.where(judged, like, 1).astype(np.float32)
+
+
+def _barycentric(corners: Array, points: Array) -> Array:
+    """(N, 3) weights of triangles' corners (N, 3, 2) at points (N, 2)."""
+    a, b, c = corners.swapaxes(0, 1)
+    (ux, uy), (vx, vy), (px, py) = (b - a).T, (c - a).T, (points - a).T
+    area = ux * vy - uy * vx
+    area = np.where(np.abs(area) < 1e-9, 1e-9, area)
+    v, w = (px * vy - py * vx) / area, (ux * py - uy * px) / area
+    weights = np.clip(np.stack([1 - v - w, v, w], 1), -0.5, 1.5)  # rounding puts rims a little outside
+    return weights / weights.sum(1, keepdims=True)

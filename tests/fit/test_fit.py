@@ -121,6 +121,20 @@ def test_depth_settles_what_one_view_leaves_open(rig: Rig) -> None:
     assert errors[1] < errors[0]
 
 
+def test_pairs_keep_their_distance_where_places_disagree(rig: Rig) -> None:
+    heads = Heads(rig, 4)
+    rng = np.random.default_rng(3)
+    noisy = heads.labels + rng.normal(0, 6.0, heads.labels.shape)
+    pair = np.array([[100, 130]])
+    noisy[:, 130] = noisy[:, 100] + heads.labels[:, 130] - heads.labels[:, 100]  # only their difference is right
+    off = []
+    for pairs in (None, pair):
+        found = fit(rig, heads.points, noisy, pairs=pairs, camera=heads.camera)
+        xy = found.project(heads.points.on(rig.vertices_mm(found.identity, found.expression)))
+        off.append(np.abs((xy - heads.labels)[:, 130] - (xy - heads.labels)[:, 100]).mean())
+    assert off[1] < 0.7 * off[0]
+
+
 def test_eyes_look_where_the_irises_were_seen(rig: Rig) -> None:
     heads = Heads(rig, 5)
     found = fit(rig, heads.points, heads.labels, camera=heads.camera, settings=TRUSTING)
@@ -162,6 +176,8 @@ def test_exponential_and_logarithm_are_inverse() -> None:
         ({"depth_px": np.zeros((2, 3))}, "depths must be"),
         ({"weights": 0.0}, "fewer than 6 labels"),
         ({"nan": True}, "not finite"),
+        ({"pairs": np.zeros((2, 3), int)}, "pairs must be"),
+        ({"pairs": [[0, 10**6]]}, "pairs has a label outside"),
         ({"camera": Camera(np.ones(3), np.zeros((3, 2)))}, "2 heads need as many cameras"),
     ],
 )

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from anymark.canonical import CanonicalHead
 from anymark.engine.heads import IRIS_MM, vertex_normals
 from anymark.engine.light import Environment, estimate_light, relative
-from anymark.engine.pixels import Floats, look, to_linear
+from anymark.engine.pixels import Floats, look, sample, to_linear
 from anymark.engine.relief import Sheet, sheet_of
 from anymark.engine.render import Buffers, Mesh, Renderer
 from anymark.engine.texture import PARTS, Atlas, Skin, Source, bake
@@ -105,6 +105,7 @@ class Stage:
             iris = np.unique(head.triangles[head.triangles_of(f"{side} iris")])
             self._eyes[names.index(f"{side} eye")] = head.vertices_mm[iris, :2].mean(0)
         self._plain = np.array([PLAIN.get(name, (0.5, 0.5, 0.5)) for name in names], np.float32)
+        self._hollow = [i for i, name in enumerate(names) if not name.endswith("ear")]
         self._skin_parts = np.array([name in PARTS for name in names])
 
     def take(self, source: Source, rotation: Array, translation: Array, iris_px: Array | None) -> Subject:
@@ -112,7 +113,7 @@ class Stage:
 
         Args:
             rotation: (3, 3) R_camera_head of its fit. translation: (3,) t_camera_head_mm.
-            iris_px: (2, 2) the middles of both irises, or None.
+            iris_px: (N, 2) points on the irises, off the pupils, or None.
         """
         skin = bake(self.atlas, source)
         colours = skin.colour[self.atlas.rows, self.atlas.columns]
@@ -125,10 +126,7 @@ class Stage:
         rows = source.project(source.vertices_camera_mm[np.unique(self.head.triangles[self.head.triangles_of("face")])])
         iris = np.array([0.06, 0.04, 0.03], np.float32)
         if iris_px is not None and np.isfinite(iris_px).all():
-            spots = [
-                photo[int(np.clip(y, 0, len(photo) - 1)), int(np.clip(x, 0, photo.shape[1] - 1))] for x, y in iris_px
-            ]
-            iris = np.clip(np.mean(spots, 0), 0.015, 0.25).astype(np.float32)
+            iris = np.clip(np.median(sample(photo, iris_px), 0), 0.015, 0.25).astype(np.float32)
         sheet = sheet_of(source, float(rows[:, 1].max()))
         return Subject(skin, light, sheet, photo, rotation, translation, iris)
 
@@ -190,8 +188,8 @@ class Stage:
         colour[rows, columns] = paint * gain * np.clip(level, 0.3, 1.5)
         # what is seen from inside: sockets and the mouth behind its teeth
         ray = self._rays(buffers, shot)
-        inside = (buffers.normal * ray).sum(-1) > 0.05
-        inside &= part >= 0
+        inside = (buffers.normal * ray).sum(-1) > 0.25
+        inside &= np.isin(part, self._hollow)
         colour[inside] = CAVITY
         if shot.shine > 0 and shot.environment is not None:
             turn = np.eye(3) if shot.R_environment_head is None else shot.R_environment_head

@@ -51,6 +51,8 @@ class Settings:
     """Standard deviation of an expression coefficient."""
     depth: float = 0.1
     """Weight of a label's depth against its place in the image."""
+    pair: float = 10.0
+    """Weight of the difference of two paired labels against the place of one."""
     distance_mm: float = 1000.0
     """Of the head where the camera is not known: a portrait's."""
     rounds: int = 12
@@ -106,6 +108,8 @@ class Problem:
     """(B, L)"""
     depth: Array | None
     """(B, L) pixels, with any zero."""
+    pairs: npt.NDArray[np.integer]
+    """(M, 2) labels whose difference counts once more."""
     camera: Camera
     settings: Settings
 
@@ -117,6 +121,7 @@ class Problem:
             self.labels[index],
             self.weights[index],
             None if self.depth is None else self.depth[index],
+            self.pairs,
             self.camera[index],
             self.settings,
         )
@@ -158,6 +163,8 @@ class Problem:
         _, image, depth = self._residuals(state)
         squared = (image**2).sum(-1)
         cost = (w * squared).sum(1)
+        between = ((image[:, self.pairs[:, 0]] - image[:, self.pairs[:, 1]]) ** 2).sum(-1)
+        cost = cost + s.pair * (self._pair_weights() * between).sum(1)
         if depth is not None:
             cost = cost + s.depth * (w * depth**2).sum(1)
         away = state.t_camera_head_mm[:, 2]
@@ -185,6 +192,11 @@ class Problem:
         ratio = (x[..., :2] / z).astype(np.float32)
         rows = [(move[:, a] - ratio[..., a, None] * move[:, 2]) * nearer[..., None] for a in (0, 1)]
         right, weight = [image[..., 0], image[..., 1]], [self.weights, self.weights]
+        first, second = self.pairs.T
+        for a in (0, 1):
+            rows.append(rows[a][:, first] - rows[a][:, second])
+            right.append(image[:, first, a] - image[:, second, a])
+            weight.append(s.pair * self._pair_weights())
         if depth is not None:
             share = (self.weights / self.weights.sum(1, keepdims=True)).astype(np.float32)
             rows.append(move[:, 2] - np.einsum("bl,blp->bp", share, move[:, 2])[:, None])
@@ -199,6 +211,10 @@ class Problem:
         hessian[:, tail, tail] += self.prior
         gradient[:, POSE:] += self.prior * state.c
         return hessian, gradient
+
+    def _pair_weights(self) -> Array:
+        """(B, M)"""
+        return np.minimum(self.weights[:, self.pairs[:, 0]], self.weights[:, self.pairs[:, 1]])
 
     def shift_mm(self, step: Array) -> Array:
         """(B,) how far steps (B, 6 + K) move the points, about."""

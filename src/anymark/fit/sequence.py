@@ -35,6 +35,7 @@ def fit_person(
     *,
     weights: npt.ArrayLike | None = None,
     depth_px: npt.ArrayLike | None = None,
+    pairs: npt.ArrayLike | None = None,
     camera: Camera | None = None,
     settings: Settings | None = None,
     smooth: Smoothness | None = None,
@@ -42,8 +43,8 @@ def fit_person(
     """Fit a rig to T images of one person, who has one identity in all of them.
 
     Args:
-        labels_px, weights, depth_px, camera, settings: as in `anymark.fit.fit`, with T for B. In a video a frame's
-            weights may all be 0: its neighbours tell where the head is.
+        labels_px, weights, depth_px, pairs, camera, settings: as in `anymark.fit.fit`, with T for B. In a video a
+            frame's weights may all be 0: its neighbours tell where the head is.
         smooth: the images are the frames of a video, in order; None: they are single photos.
 
     Raises:
@@ -61,11 +62,11 @@ def fit_person(
     near = np.flatnonzero(seen)[np.abs(np.flatnonzero(seen)[None] - np.arange(len(labels))[:, None]).argmin(1)]
     labels, w = labels[near], w[near] * np.where(seen, 1.0, _HARDLY)[:, None]
     depth = None if depth_px is None else np.asarray(depth_px, np.float64)[near]
-    first = fit(rig, points, labels, weights=w, depth_px=depth, camera=camera, settings=settings)
+    first = fit(rig, points, labels, weights=w, depth_px=depth, pairs=pairs, camera=camera, settings=settings)
     if camera is None and smooth:  # one camera took the whole video
         focal, principal = np.median(first.camera.focal_px[seen]), np.median(first.camera.principal_px[seen], axis=0)
         camera = Camera(np.full(len(labels), focal), np.tile(principal, (len(labels), 1)))
-    problem = pose_problem(rig, points, labels, w, depth, camera or first.camera, settings)
+    problem = pose_problem(rig, points, labels, w, depth, pairs, camera or first.camera, settings)
     mean = np.broadcast_to(first.identity[seen].mean(0), first.identity.shape)
     state = State(first.R_camera_head, problem.start().t_camera_head_mm, np.hstack([mean, first.expression]))
     state, residual, converged = _solve(problem, state, smooth)

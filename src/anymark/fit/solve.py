@@ -65,6 +65,7 @@ def fit(
     *,
     weights: npt.ArrayLike | None = None,
     depth_px: npt.ArrayLike | None = None,
+    pairs: npt.ArrayLike | None = None,
     camera: Camera | None = None,
     settings: Settings | None = None,
 ) -> Fit:
@@ -75,13 +76,15 @@ def fit(
         labels_px: (B, L, 2).
         weights: (L,) or (B, L), not negative; 0 leaves a label out.
         depth_px: (B, L) relative depth in pixels, smaller is nearer, with any zero; None: not known.
+        pairs: (M, 2) labels whose distance matters more than their places, such as those of the two lips: what is
+            closed should be closed.
         camera: B cameras; None: not known, then each looks at the middle of its labels with the focal length that puts
             the head `settings.distance_mm` away.
 
     Raises:
         AnymarkError: shapes disagree, a label that counts is not finite, or fewer than six labels count.
     """
-    problem = pose_problem(rig, points, labels_px, weights, depth_px, camera, settings or Settings())
+    problem = pose_problem(rig, points, labels_px, weights, depth_px, pairs, camera, settings or Settings())
     parts = [_solve(problem[i : i + _AT_ONCE]) for i in range(0, len(problem), _AT_ONCE)]
     states, residuals, converged = zip(*parts, strict=True)
     identity, expression = np.split(np.concatenate([state.c for state in states]), [problem.identities], 1)
@@ -102,6 +105,7 @@ def pose_problem(
     labels_px: npt.ArrayLike,
     weights: npt.ArrayLike | None,
     depth_px: npt.ArrayLike | None,
+    pairs: npt.ArrayLike | None,
     camera: Camera | None,
     settings: Settings,
 ) -> Problem:
@@ -124,13 +128,18 @@ def pose_problem(
         raise AnymarkError(f"fit: a head has fewer than {LEAST_LABELS} labels that count")
     labels = np.where(counts[..., None], labels, 0.0)
     depth = None if depth is None else np.where(counts, depth, 0.0)
+    two = np.zeros((0, 2), np.int64) if pairs is None else np.asarray(pairs)
+    if two.ndim != 2 or two.shape[1] != 2 or two.dtype.kind not in "iu":
+        raise AnymarkError(f"fit: pairs must be (M, 2) whole numbers, not {two.shape} of {two.dtype}")
+    if two.size and not 0 <= two.min() <= two.max() < len(points):
+        raise AnymarkError(f"fit: pairs has a label outside 0..{len(points) - 1}")
     neutral, shapes = rig.linear(points)
     if camera is None:
         _, scale, _, middle = orthographic(neutral, labels, w)
         camera = Camera(scale * settings.distance_mm, middle)
     elif camera.focal_px.shape != shape[:1] or camera.principal_px.shape != (shape[0], 2):
         raise AnymarkError(f"fit: {shape[0]} heads need as many cameras")
-    return Problem(neutral, shapes, len(rig.identity_mm), labels, w, depth, camera, settings)
+    return Problem(neutral, shapes, len(rig.identity_mm), labels, w, depth, two, camera, settings)
 
 
 def _solve(problem: Problem) -> tuple[State, Array, Bools]:

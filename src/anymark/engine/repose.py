@@ -105,6 +105,7 @@ class Stage:
             iris = np.unique(head.triangles[head.triangles_of(f"{side} iris")])
             self._eyes[names.index(f"{side} eye")] = head.vertices_mm[iris, :2].mean(0)
         self._plain = np.array([PLAIN.get(name, (0.5, 0.5, 0.5)) for name in names], np.float32)
+        self._face = np.unique(head.triangles[head.triangles_of("face")])
         self._hollow = [i for i, name in enumerate(names) if not name.endswith("ear")]
         self._skin_parts = np.array([name in PARTS for name in names])
 
@@ -123,11 +124,11 @@ class Stage:
         plain = face & (np.abs(canonical[:, 0]) < 60) & (normals[:, 2] > 0.2)
         light = estimate_light(normals[plain], colours[plain], np.ones(int(plain.sum()), np.float32))
         photo = to_linear(source.photo)
-        rows = source.project(source.vertices_camera_mm[np.unique(self.head.triangles[self.head.triangles_of("face")])])
+        chin = source.vertices_px[self._face, 1].max()
         iris = np.array([0.06, 0.04, 0.03], np.float32)
         if iris_px is not None and np.isfinite(iris_px).all():
             iris = np.clip(np.median(sample(photo, iris_px), 0), 0.015, 0.25).astype(np.float32)
-        sheet = sheet_of(source, float(rows[:, 1].max()))
+        sheet = sheet_of(source, float(chin))
         return Subject(skin, light, sheet, photo, rotation, translation, iris)
 
     def shoot(self, renderer: Renderer, subject: Subject, shot: Shot, supersample: int = 2) -> Picture:
@@ -196,7 +197,7 @@ class Stage:
             cos = -(buffers.normal * ray).sum(-1, keepdims=True)
             mirror = (ray + 2 * cos * buffers.normal) @ shot.R_camera_head @ turn.T
             fresnel = 0.04 + 0.5 * np.clip(1 - cos, 0, 1) ** 5
-            wet = np.isin(part, list(self._eyes))[..., None] * 3.0 + 1.0
+            wet = np.isin(part, list(self._eyes))[..., None] * 1.5 + 1.0
             gleam = shot.shine * fresnel * wet * shot.environment.shine(mirror)
             colour += np.where((part >= 0)[..., None] & ~inside[..., None], gleam, 0)
         return colour.astype(np.float32)

@@ -104,6 +104,8 @@ class Source:
     """(4,) the part of it that is no padding."""
     vertices_camera_mm: Array
     """(V, 3) the canonical head's vertices, posed."""
+    vertices_px: Array
+    """(V, 2) where the photo shows them: their projections, or nearer to what the labels say."""
     normals: Array
     """(V, 3) camera frame, unit."""
     focal_px: float
@@ -113,10 +115,6 @@ class Source:
     """(H, W) of the posed head, infinite where it is not."""
     matte: Array
     """(H, W) 0..1: 1 on the person."""
-
-    def project(self, points_camera_mm: Array) -> Array:
-        """(N, 3) -> pixels (N, 2)."""
-        return self.focal_px * points_camera_mm[:, :2] / points_camera_mm[:, 2:] + self.principal_px
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,7 +132,7 @@ def bake(atlas: Atlas, source: Source) -> Skin:
     points, normals = atlas.at(source.vertices_camera_mm), atlas.at(source.normals)
     normals /= np.linalg.norm(normals, axis=1, keepdims=True) + 1e-9
     towards = -points / np.linalg.norm(points, axis=1, keepdims=True)
-    xy = source.project(points).astype(np.float32)
+    xy = atlas.at(source.vertices_px)
     x0, y0, x1, y1 = source.valid_box_px
     weight = np.clip(((normals * towards).sum(1) - _GRAZING) / (_FACING - _GRAZING), 0, 1)
     weight *= (xy[:, 0] > x0 + 1) & (xy[:, 0] < x1 - 1) & (xy[:, 1] > y0 + 1) & (xy[:, 1] < y1 - 1)

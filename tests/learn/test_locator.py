@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from anymark.detect.boxes import iou
+from anymark.engine.hdr import read_hdr
 from anymark.errors import AnymarkError
 from anymark.learn.data.appearance import AppearanceConfig
-from anymark.learn.data.backgrounds import painted_textures, panorama_views, read_hdr
+from anymark.learn.data.backgrounds import painted_textures, panorama_views
 from anymark.learn.data.heads import (
     HeadPhotos,
     boxes_px,

@@ -115,3 +115,18 @@ def look_up(panorama: npt.NDArray[np.float32], directions: Array) -> npt.NDArray
     wide = np.concatenate([panorama[:, -1:], panorama, panorama[:, :1]], 1)
     at = np.stack([column + 1, np.clip(row, 0, height - 1)], -1).astype(np.float32)
     return look(wide, at + 0.5)
+
+
+def view(
+    panorama: npt.NDArray[np.float32], size: int, focal_px: float, rotation: npt.NDArray[np.floating]
+) -> npt.NDArray[np.float32]:
+    """(size, size, 3) what a camera in the middle of a panorama sees.
+
+    Args:
+        rotation: (3, 3) R_world_camera.
+    """
+    steps = (np.arange(size, dtype=np.float32) + 0.5 - size / 2) / np.float32(focal_px)
+    rays = np.ones((size, size, 3), np.float32)
+    rays[..., 0], rays[..., 1] = steps, steps[:, None]
+    rays /= np.linalg.norm(rays, axis=-1, keepdims=True)
+    return look_up(panorama, rays @ rotation.T.astype(np.float32))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -11,6 +12,7 @@ import numpy.typing as npt
 from anymark.canonical import CanonicalHead
 from anymark.engine.heads import IRIS_MM, vertex_normals
 from anymark.engine.light import Environment, estimate_light, relative
+from anymark.engine.occluders import Thing
 from anymark.engine.pixels import Floats, look, sample, to_linear
 from anymark.engine.relief import Sheet, sheet_of
 from anymark.engine.render import Buffers, Mesh, Renderer
@@ -69,6 +71,8 @@ class Shot:
     """Strength of the specular lobe."""
     with_sheet: bool = True
     """Hair and dress of the photo around the head."""
+    things: Sequence[Thing] = ()
+    """What else is there."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +86,7 @@ class Picture:
     buffers: Buffers
     """Of the head alone."""
     occluded: npt.NDArray[np.bool_]
-    """(H, W) where the sheet lies over the head."""
+    """(H, W) where something lies over the head."""
 
 
 class Stage:
@@ -147,6 +151,9 @@ class Stage:
         occluded = np.zeros(alpha.shape, bool)
         if shot.with_sheet:
             colour, alpha, occluded = self._lay_sheet(renderer, subject, shot, buffers, colour)
+        for thing in shot.things:
+            colour, alpha, over = self._lay_thing(renderer, thing, shot, buffers, colour, alpha)
+            occluded |= over
         return Picture(colour, alpha, buffers, occluded)
 
     def _texture(self, subject: Subject, shot: Shot, normals_head: Array) -> npt.NDArray[np.uint8]:
@@ -234,6 +241,27 @@ class Stage:
         out = out + light * (under * (1 - alpha))[..., None]
         alpha = alpha + under * (1 - alpha)
         return out.astype(np.float32), alpha.astype(np.float32), over > 0.5
+
+    def _lay_thing(
+        self, renderer: Renderer, thing: Thing, shot: Shot, buffers: Buffers, colour: Floats, alpha: Floats
+    ) -> tuple[Floats, Floats, npt.NDArray[np.bool_]]:
+        """One more object, before the head where it is nearer."""
+        placed = (thing.vertices_mm @ shot.R_camera_head.T + shot.t_camera_head_mm).astype(np.float32)
+        mesh = Mesh(placed, thing.triangles, np.zeros_like(placed))
+        seen = renderer.render([mesh], shot.focal_px, shot.principal_px, supersample=2)
+        before = seen.depth_mm < buffers.depth_mm - 0.5
+        opacity = thing.opacity * seen.alpha * (before | (buffers.part < 0))
+        ray = self._rays(seen, shot)
+        towards = -np.sign((seen.normal * ray).sum(-1, keepdims=True))  # both sides are outsides
+        normals = (seen.normal * towards) @ shot.R_camera_head
+        if shot.environment is None:
+            light = 0.6 + 0.4 * np.abs((seen.normal * ray).sum(-1, keepdims=True))
+        else:
+            light = shot.environment.shade(normals @ self._turn(shot).T)
+        opacity = opacity[..., None]
+        out = colour * (1 - opacity) + thing.colour * light * opacity
+        over = (opacity[..., 0] > 0.5) & (buffers.part >= 0)
+        return out.astype(np.float32), (alpha * (1 - opacity[..., 0]) + opacity[..., 0]).astype(np.float32), over
 
     @staticmethod
     def _turn(shot: Shot) -> Array:

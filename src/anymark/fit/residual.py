@@ -1,4 +1,4 @@
-"""What a fit leaves over, spread from the labels to the rest of the head: a Gaussian process on the canonical surface."""
+"""What a fit leaves over, spread from labels to the rest of the head by a Gaussian process on the canonical head."""
 
 from __future__ import annotations
 

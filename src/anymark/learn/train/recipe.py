@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
-import difflib
-import tomllib
-import typing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Literal
 
 from anymark.errors import AnymarkError
 from anymark.learn.data.appearance import AppearanceConfig
@@ -17,8 +13,7 @@ from anymark.learn.data.scenes import SceneConfig
 from anymark.learn.models.encoder import EncoderConfig
 from anymark.learn.models.locator import LocatorConfig
 from anymark.learn.models.predictors import PredictorConfig
-
-T = TypeVar("T")
+from anymark.tables import from_table, read_toml
 
 
 @dataclass(frozen=True)
@@ -105,62 +100,13 @@ class LocatorRecipe:
 Recipe = LandmarkRecipe | LocatorRecipe
 
 
-def from_table(kind: type[T], table: dict[str, Any], where: str) -> T:
-    """Build a config dataclass from a TOML table.
-
-    Raises:
-        AnymarkError: an unknown key, with the nearest known ones, or a value of the wrong type.
-    """
-    known = typing.get_type_hints(kind)
-    values: dict[str, Any] = {}
-    for key, value in table.items():
-        if key not in known:
-            near = difflib.get_close_matches(key, known, 3) or sorted(known)
-            raise AnymarkError(f"{where}: unknown key {key!r}; known: {', '.join(near)}")
-        hint = known[key]
-        if isinstance(hint, type) and dataclasses.is_dataclass(hint):
-            if not isinstance(value, dict):
-                raise AnymarkError(f"{where}: {key} must be a table")
-            values[key] = from_table(hint, value, f"{where}: {key}")
-        else:
-            values[key] = _checked(value, hint, f"{where}: {key}")
-    return kind(**values)
-
-
-def _checked(value: Any, hint: Any, where: str) -> Any:
-    origin, args = typing.get_origin(hint), typing.get_args(hint)
-    if origin is Literal:
-        if value not in args:
-            raise AnymarkError(f"{where}: {value!r} is none of {', '.join(map(repr, args))}")
-        return value
-    if origin is dict:
-        if not isinstance(value, dict):
-            raise AnymarkError(f"{where}: must be a table")
-        return {str(k): _checked(v, args[1], f"{where}.{k}") for k, v in value.items()}
-    if origin is tuple:
-        if not isinstance(value, list):
-            raise AnymarkError(f"{where}: must be a list")
-        return tuple(_checked(v, args[0], f"{where}[{i}]") for i, v in enumerate(value))
-    options = tuple(a for a in args if a is not type(None)) or (hint,)
-    if float in options and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if not isinstance(value, options) or (isinstance(value, bool) and bool not in options):
-        raise AnymarkError(f"{where}: {value!r} is not {' or '.join(o.__name__ for o in options)}")
-    return value
-
-
 def load_recipe(path: Path) -> Recipe:
     """Read a recipe.
 
     Raises:
         AnymarkError: the file is missing, is not TOML, or holds a key or value that does not fit.
     """
-    try:
-        table = tomllib.loads(path.read_text())
-    except OSError as error:
-        raise AnymarkError(f"{path}: cannot be read ({error.strerror})") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise AnymarkError(f"{path}: not a TOML file ({error})") from error
+    table = read_toml(path)
     kinds: dict[str, type[Recipe]] = {"landmarks": LandmarkRecipe, "locator": LocatorRecipe}
     kind = table.get("kind", "landmarks")
     if kind not in kinds:

@@ -1,0 +1,148 @@
+"""Samples of heads with exact labels, in webdataset shards: plain tars of KEY.jpg, KEY.npz and KEY.json.
+
+KEY.jpg is the picture. KEY.json holds the camera (focal_px, principal_px), the pose (R_camera_head row by row,
+t_camera_head_mm), the coefficients, the data set, and what was drawn. KEY.npz holds, quantised to 1/64:
+
+- vertices_q int16 (V, 3): the canonical head's vertices, posed, in the head frame, millimetres;
+- xy_q int16 (V, 2): where they are in the picture, pixels;
+- visible (V/8,) bits: which of them are seen;
+- canonical_q int16 (h, w, 3): the canonical point at the middle of each 4 x 4 pixels, -32768 where there is none;
+- part uint8 (h, w): its part, 255 where there is none.
+
+Any canonical point follows from the vertices of the triangle that it lies on.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from anymark.errors import AnymarkError
+from anymark.files import atomic
+
+QUANTUM = 64.0
+"""Steps a millimetre and a pixel."""
+COARSE = 4
+"""Pixels of the picture, along a side, for each cell of the maps."""
+NOTHING = -32768
+NO_PART = 255
+
+_QUALITY = 93
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """One picture of one head."""
+
+    key: str
+    """Unique in its build; without dots, as webdataset wants."""
+    image: npt.NDArray[np.uint8]
+    """(S, S, 3) RGB."""
+    vertices_mm: npt.NDArray[np.floating]
+    """(V, 3) head frame."""
+    xy_px: npt.NDArray[np.floating]
+    """(V, 2)"""
+    visible: npt.NDArray[np.bool_]
+    """(V,)"""
+    canonical_mm: npt.NDArray[np.floating]
+    """(S / 4, S / 4, 3), NaN where there is none."""
+    part: npt.NDArray[np.integer]
+    """(S / 4, S / 4), -1 where there is none."""
+    record: dict[str, Any]
+    """The JSON file: focal_px, principal_px, R_camera_head, t_camera_head_mm, identity, expression, dataset, ..."""
+
+
+def write_shard(path: Path, samples: Iterable[Sample]) -> int:
+    """Write a shard, whole or not at all; returns how many samples it holds.
+
+    Raises:
+        AnymarkError: it cannot be written.
+    """
+    count = 0
+    with atomic(path, "wb") as file, tarfile.open(fileobj=file, mode="w") as tar:
+        for sample in samples:
+            _add(tar, sample)
+            count += 1
+    return count
+
+
+def read_shards(paths: Sequence[Path]) -> Iterator[Sample]:
+    """All samples of some shards, in their order.
+
+    Raises:
+        AnymarkError: a file cannot be read or holds what is no sample.
+    """
+    for path in paths:
+        try:
+            with tarfile.open(path) as tar:
+                parts: dict[str, bytes] = {}
+                key = ""
+                for member in tar:
+                    stem, _, suffix = member.name.partition(".")
+                    if stem != key and parts:
+                        yield _sample(key, parts)
+                        parts = {}
+                    key = stem
+                    content = tar.extractfile(member)
+                    if content is not None:
+                        parts[suffix] = content.read()
+                if parts:
+                    yield _sample(key, parts)
+        except (OSError, tarfile.TarError, KeyError, ValueError, zipfile.BadZipFile, zlib.error, EOFError) as error:
+            raise AnymarkError(f"{path}: not a shard of samples ({error})") from None
+
+
+def _add(tar: tarfile.TarFile, sample: Sample) -> None:
+    picture, arrays = io.BytesIO(), io.BytesIO()
+    Image.fromarray(sample.image).save(picture, "JPEG", quality=_QUALITY, subsampling=0)
+    canonical = np.nan_to_num(quantised(sample.canonical_mm), nan=NOTHING).astype(np.int16)
+    np.savez_compressed(
+        arrays,
+        vertices_q=quantised(sample.vertices_mm).astype(np.int16),
+        xy_q=quantised(sample.xy_px).astype(np.int16),
+        visible=np.packbits(sample.visible),
+        canonical_q=canonical,
+        part=np.where(sample.part < 0, NO_PART, sample.part).astype(np.uint8),
+    )
+    record = json.dumps(sample.record, allow_nan=False).encode()
+    for suffix, content in (("jpg", picture.getvalue()), ("npz", arrays.getvalue()), ("json", record)):
+        info = tarfile.TarInfo(f"{sample.key}.{suffix}")
+        info.size = len(content)
+        tar.addfile(info, io.BytesIO(content))
+
+
+def _sample(key: str, parts: dict[str, bytes]) -> Sample:
+    with np.load(io.BytesIO(parts["npz"])) as arrays:
+        vertices, xy = arrays["vertices_q"] / QUANTUM, arrays["xy_q"] / QUANTUM
+        visible = np.unpackbits(arrays["visible"], count=len(vertices)).astype(bool)
+        canonical, part = arrays["canonical_q"].astype(np.float32), arrays["part"].astype(np.int16)
+    canonical[canonical == NOTHING] = np.nan
+    with Image.open(io.BytesIO(parts["jpg"])) as image:
+        pixels = np.asarray(image.convert("RGB"))
+    part[part == NO_PART] = -1
+    return Sample(
+        key,
+        pixels,
+        vertices.astype(np.float32),
+        xy.astype(np.float32),
+        visible,
+        canonical / np.float32(QUANTUM),
+        part,
+        json.loads(parts["json"]),
+    )
+
+
+def quantised(values: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
+    """Values in steps, within what 16 bits hold."""
+    return np.clip(np.round(values * QUANTUM), NOTHING + 1, -NOTHING - 1)

@@ -23,7 +23,7 @@ from anymark.learn.train.recipe import LocatorRecipe, Recipe, load_recipe
 CHECKED_WINDOWS = 8
 """Held-out windows that an exported model is checked on, at least; and two of each photo set."""
 
-UNSURE_SHARE, UNSURE_MARGIN, UNSURE_BOUNDS = 0.995, 1.5, (0.04, 0.08)
+UNSURE_SHARE, UNSURE_MARGIN, UNSURE_BOUNDS = 0.995, 1.5, (0.06, 0.08)
 """A card's `most_unsure`: so many times this quantile of the held-out photos' unsureness, between these bounds. Above
 0.085 wheels and lamps begin to pass for heads."""
 

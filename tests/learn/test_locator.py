@@ -199,7 +199,7 @@ def test_a_tiny_locator_learns_four_scenes_by_heart() -> None:
     for found, heads, state in zip(detect(model, batch.image, 0.4), batch.geometry, batch.state, strict=True):
         truth = heads[state == HEAD]
         assert len(found.score) == len(truth) == 1
-        assert iou(truth[:, :4].numpy(), found.geometry[:, :4].numpy()).max(1).min() > 0.6
+        assert iou(*(x[:, :4].double().numpy() for x in (truth, found.geometry))).max(1).min() > 0.6
 
 
 def test_one_peak_a_head() -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import coo_matrix, diags
+from scipy.sparse import coo_matrix, diags, spmatrix
 from scipy.sparse.linalg import splu
 
 from anymark.canonical import CanonicalHead
@@ -22,6 +22,8 @@ PARTS = (*SKIN, "shoulders")
 _GRAZING, _FACING = 0.2, 0.6  # cosines to the line of sight between which a texel gains its full weight
 _HIDDEN_MM = 4.0  # a texel so far behind what is seen is hidden
 _TRUST = 10.0  # a known vertex against the smoothness between neighbours
+_DRIFT = 0.002  # and against what is known on the average
+_STRANDS = 0.22  # log contrast of hair that no photo shows
 _SHIFT = 4  # fractional bits of cv2's polygon corners
 
 
@@ -59,11 +61,17 @@ class Atlas:
         index[self.rows, self.columns] = np.arange(len(self.rows))
         self.mirror = index[self.rows, mirror]
         """(N,) the texel on the other side of the head, -1 where rounding left none."""
-        edges = np.vstack([head.triangles[self.triangles][:, pair] for pair in ((0, 1), (1, 2), (2, 0))])
+        self._scalp = self.part == head.part_names.index("scalp")
+        on_scalp = head.part[self.triangles] == head.part_names.index("scalp")
         count = len(head.vertices_mm)
-        near = coo_matrix((np.ones(2 * len(edges)), np.hstack([edges.T, edges.T[::-1]])), (count, count)).tocsr()
-        near.data[:] = 1.0
-        self._stiffness = diags(np.asarray(near.sum(1)).ravel()) - near
+        self._regions = [
+            (texels, _stiffness(head.triangles[self.triangles[triangles]], count))
+            for texels, triangles in ((self._scalp, on_scalp), (~self._scalp, ~on_scalp))
+        ]
+        rng = np.random.default_rng(0)
+        strands = cv2.GaussianBlur(rng.normal(0, 1, (2 * size, 2 * size)).astype(np.float32), (0, 0), 0.8, sigmaY=9.0)
+        strands = strands[:size] / strands.std()
+        self._strands = np.exp(_STRANDS * strands[self.rows, self.columns])[:, None]
 
     def at(self, values: Array) -> Floats:
         """Values of vertices (V, ...) -> of texels (N, ...)."""
@@ -72,19 +80,14 @@ class Atlas:
     def picture(self, values: Array, known: Array) -> Floats:
         """(size, 2 size, C) from texels (N, C) that are known to a degree (N,).
 
-        What is not known is filled smoothly over the surface, across the tiles' seams; texels beside the head take the
-        colours of those nearest, so that no filter reads what is no head.
+        What is not known is filled smoothly over the surface, across the tiles' seams: the scalp from what is seen of
+        the hair, with strands, and the rest from the skin. Texels beside the head take the colours of those nearest, so
+        that no filter reads what is no head.
         """
-        flat = self.vertices.ravel()
-        weight = (self.weights * known[:, None]).ravel().clip(0)
-        count = len(self.head.vertices_mm)
-        total = np.bincount(flat, weight, count)
-        columns = [np.bincount(flat, weight * np.repeat(v, 3), count) for v in values.T]
-        seen = np.minimum(total, 1.0)  # of a vertex with a texel's worth of what is known
-        mean = np.stack(columns, 1) / np.maximum(total, 1e-6)[:, None]
-        system = self._stiffness + diags(_TRUST * seen + 1e-6)
-        vertices = splu(system.tocsc()).solve(_TRUST * seen[:, None] * mean)
-        smooth = self.at(vertices)
+        smooth = np.zeros_like(values)
+        for texels, stiffness in self._regions:
+            smooth[texels] = self._smooth(values[texels], known[texels], texels, stiffness)
+        smooth = np.where(self._scalp[:, None], smooth * self._strands, smooth)
         image = np.zeros((self.size, 2 * self.size, values.shape[1]), np.float32)
         image[self.rows, self.columns] = known[:, None] * values + (1 - known[:, None]) * smooth
         weights = np.zeros(image.shape[:2], np.float32)
@@ -92,6 +95,20 @@ class Atlas:
         for tile in (slice(0, self.size), slice(self.size, None)):
             image[:, tile] = fill(image[:, tile], weights[:, tile])
         return image
+
+    def _smooth(self, values: Array, known: Array, texels: npt.NDArray[np.bool_], stiffness: spmatrix) -> Array:
+        """Values of some texels, from those of them that are known, as smooth as a soap film over their surface."""
+        vertices, weights = self.vertices[texels], self.weights[texels]
+        weight = (weights * known[:, None]).ravel().clip(0)
+        count = len(self.head.vertices_mm)
+        total = np.bincount(vertices.ravel(), weight, count)
+        columns = [np.bincount(vertices.ravel(), weight * np.repeat(v, 3), count) for v in values.T]
+        mean = np.stack(columns, 1) / np.maximum(total, 1e-6)[:, None]
+        overall = (values * known[:, None]).sum(0) / max(float(known.sum()), 1e-6)
+        trust = _TRUST * np.minimum(total, 1.0)  # of a vertex with a texel's worth of what is known
+        system = stiffness + diags(trust + _DRIFT)
+        film = splu(system.tocsc()).solve(trust[:, None] * mean + _DRIFT * overall)
+        return np.einsum("nk,nkc->nc", weights, film[vertices])
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,6 +187,14 @@ def skin_likeness(atlas: Atlas, colour: Array, weight: Array) -> Floats:
     outer = face & ((np.abs(canonical[:, 0]) > 50) | (canonical[:, 1] < -70))
     judged = outer | np.isin(atlas.part, [parts.index(p) for p in ("right ear", "left ear", "neck")])
     return np.where(judged, like, 1).astype(np.float32)
+
+
+def _stiffness(triangles: npt.NDArray[np.integer], count: int) -> spmatrix:
+    """The graph Laplacian of a mesh's edges."""
+    edges = np.vstack([triangles[:, pair] for pair in ((0, 1), (1, 2), (2, 0))])
+    near = coo_matrix((np.ones(2 * len(edges)), np.hstack([edges.T, edges.T[::-1]])), (count, count)).tocsr()
+    near.data[:] = 1.0
+    return diags(np.asarray(near.sum(1)).ravel()) - near
 
 
 def _barycentric(corners: Array, points: Array) -> Array:

@@ -13,8 +13,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from anymark.canonical.head import CanonicalHead
 from anymark.canonical.layout import Layout
 from anymark.errors import AnymarkError
+
+HEAD = "head"
+"""The layout of all vertices of the canonical head; it has no file of its own."""
 
 _JSON_KEYS = {"name", "points_mm", "names", "edges", "flip", "triangles", "regions"}
 _SUFFIXES = (".json", ".csv", ".obj", ".ply")
@@ -23,7 +27,8 @@ _SUFFIXES = (".json", ".csv", ".obj", ".ply")
 def available_layouts() -> tuple[str, ...]:
     """The names of the shipped layouts, sorted."""
     folder = resources.files("anymark.canonical") / "data" / "layouts"
-    return tuple(sorted(entry.name.removesuffix(".npz") for entry in folder.iterdir() if entry.name.endswith(".npz")))
+    names = [entry.name.removesuffix(".npz") for entry in folder.iterdir() if entry.name.endswith(".npz")]
+    return tuple(sorted([*names, HEAD]))
 
 
 def load_layout(name_or_path: str | os.PathLike[str]) -> Layout:
@@ -37,6 +42,8 @@ def load_layout(name_or_path: str | os.PathLike[str]) -> Layout:
     name = str(name_or_path)
     if name not in available_layouts():
         raise AnymarkError(_unknown(name))
+    if name == HEAD:
+        return CanonicalHead.load().layout()
     path = resources.files("anymark.canonical") / "data" / "layouts" / f"{name}.npz"
     with path.open("rb") as file, np.load(file) as data:
         regions = {key.removeprefix("region/"): data[key] for key in data.files if key.startswith("region/")}

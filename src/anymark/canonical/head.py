@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from anymark.canonical.frame import mm_to_uvw
+from anymark.canonical.layout import Layout
 from anymark.errors import AnymarkError
 
 SKIN = ("face", "right ear", "left ear", "scalp", "neck")
@@ -81,6 +82,11 @@ class CanonicalHead:
     def vertices_uvw(self) -> npt.NDArray[np.float64]:
         """(V, 3) vertices in the unit cube."""
         return mm_to_uvw(self.vertices_mm)
+
+    def layout(self) -> Layout:
+        """Every vertex of the head as a point: what data sets of whole heads are labelled with."""
+        ids = {name: np.unique(self.triangles[triangles]) for name, triangles in self.regions.items()}
+        return Layout("head", self.vertices_mm, triangles=self.triangles, flip=self.flip, regions=ids)
 
     def sample(self, n: int, regions: tuple[str, ...] = SKIN) -> SurfacePoints:
         """n points spread evenly by area over some regions; the same n gives the same points every time.

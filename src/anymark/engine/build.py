@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import multiprocessing
 import os
-import time
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import asdict, dataclass, field
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from anymark.canonical import CanonicalHead
 from anymark.engine.fits import Fitted, Fitter, fit_photos
@@ -24,10 +24,12 @@ from anymark.engine.samples import Sample, write_shard
 from anymark.engine.shots import ShotConfig
 from anymark.engine.studio import Studio
 from anymark.errors import AnymarkError
-from anymark.evaluate.photo_files import Split, read_labels
+from anymark.evaluate.photo_files import PhotoLabels, Split, read_labels
 from anymark.files import write_json
-from anymark.fit import Rig
+from anymark.fit import Fit, Rig
 from anymark.tables import from_table, read_toml
+
+Index = npt.NDArray[np.integer]
 
 RECIPE = "recipe.json"
 INDEX = "index.json"
@@ -94,53 +96,58 @@ def load_data_recipe(path: Path) -> DataRecipe:
 
 
 def build(recipe: DataRecipe, place: Place, processes: int, progress: Progress | None = None) -> Counter[str]:
-    """Make what is missing of a data set; returns how many samples there are, and reasons -> what was left out.
+    """Make what is missing of a data set; returns reasons -> how many photos were left out.
 
     Raises:
         AnymarkError: `place.out` holds another recipe's data, something is missing, or a shard cannot be written.
     """
     place.out.mkdir(parents=True, exist_ok=True)
     _claim(recipe, place.out)
-    sets = fitted_sets(recipe, place, progress)
-    jobs = list(plan(recipe, sets))
-    counts: Counter[str] = Counter()
-    for fitted in sets.values():
-        counts.update(fitted.dropped)
-    missing = [job for job in jobs if not (place.out / job.name).exists()]
-    done = len(jobs) - len(missing)
-    if progress is not None:
-        progress("shards", done, len(jobs))
-    for skipped in _run(recipe, place, missing, processes):
-        done += 1
-        counts.update(skipped)
-        if progress is not None:
-            progress("shards", done, len(jobs))
+    tell = progress or (lambda *_: None)
+    # one thread a process: llvmpipe, numpy and cv2 would each take all cores
+    os.environ |= dict.fromkeys(("LP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"), "1")
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, spawn, _start_worker, (recipe, place)) as pool:
+        try:
+            sets = {}
+            for source in recipe.sources:
+
+                def solve(parts: Sequence[Index], source: str = source) -> Iterator[Fit]:
+                    for i, found in enumerate(pool.map(_fit, [source] * len(parts), parts)):
+                        tell(f"fits of {source}", i + 1, len(parts))
+                        yield found
+
+                sets[source] = fitted_set(recipe, place, source, solve)
+            jobs = list(plan(recipe, {source: len(fitted) for source, fitted in sets.items()}))
+            missing = [job for job in jobs if not (place.out / job.name).exists()]
+            counts: Counter[str] = Counter()
+            for fitted in sets.values():
+                counts.update(fitted.dropped)
+            tell("shards", len(jobs) - len(missing), len(jobs))
+            for i, skipped in enumerate(_unordered(pool, missing, 2 * processes)):
+                counts.update(skipped)
+                tell("shards", len(jobs) - len(missing) + i + 1, len(jobs))
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
     write_json(place.out / INDEX, {"shards": [job.name for job in jobs], "left_out": dict(counts)}, indent=2)
     return counts
 
 
-def fitted_sets(recipe: DataRecipe, place: Place, progress: Progress | None = None) -> dict[str, Fitted]:
-    """The fits of a recipe's photos, made or read from the data set's folder."""
-    rig = Rig.load_ict(place.assets)
-    fitter = Fitter(rig, canonical_rig(rig, CanonicalHead.load()))
-    sets = {}
-    for source, limit in recipe.sources.items():
-
-        def tell(done: int, of: int, source: str = source) -> None:
-            if progress is not None:
-                progress(f"fits of {source}", done, of)
-
-        labels = read_labels(place.photos / source)
-        kept = place.out / "fits"
-        sets[source] = fit_photos(fitter, labels, recipe.split, cache=kept, limit=limit or None, progress=tell)
-        if len(sets[source]) == 0:
-            raise AnymarkError(f"{place.photos / source}: no photo of split {recipe.split!r} has a good fit")
-    return sets
+def fitted_set(
+    recipe: DataRecipe, place: Place, source: str, solve: Callable[[Sequence[Index]], Iterable[Fit]]
+) -> Fitted:
+    """The fits of one of a recipe's photo sets, made or read from the data set's folder."""
+    labels, limit = read_labels(place.photos / source), recipe.sources[source] or None
+    fitted = fit_photos(labels, recipe.split, solve, cache=place.out / "fits", limit=limit)
+    if len(fitted) == 0:
+        raise AnymarkError(f"{place.photos / source}: no photo of split {recipe.split!r} has a good fit")
+    return fitted
 
 
-def plan(recipe: DataRecipe, sets: dict[str, Fitted]) -> Iterator[Job]:
-    """The shards of a data set: its photos, mixed, so that any shard is a fair sample."""
-    everyone = [(source, k) for source, fitted in sets.items() for k in range(len(fitted))]
+def plan(recipe: DataRecipe, counts: dict[str, int]) -> Iterator[Job]:
+    """The shards of a data set of so many photos of each source: mixed, so that any shard is a fair sample."""
+    everyone = [(source, k) for source, count in counts.items() for k in range(count)]
     order = np.random.default_rng(recipe.seed).permutation(len(everyone))
     for number, start in enumerate(range(0, len(order), recipe.photos_a_shard)):
         yield Job(number, tuple(everyone[i] for i in order[start : start + recipe.photos_a_shard]))
@@ -168,43 +175,63 @@ def make_shard(recipe: DataRecipe, studio: Studio, out: Path, job: Job) -> Count
     return skipped
 
 
-_worker: tuple[DataRecipe, Studio, Path] | None = None  # of this process
+class _Worker:
+    """What a process of the pool keeps; each part is made when it is first needed."""
+
+    def __init__(self, recipe: DataRecipe, place: Place) -> None:
+        self.recipe, self.place = recipe, place
+        self._labels: dict[str, PhotoLabels] = {}
+
+    def labels(self, source: str) -> PhotoLabels:
+        if source not in self._labels:
+            self._labels[source] = read_labels(self.place.photos / source)
+        return self._labels[source]
+
+    @cached_property
+    def fitter(self) -> Fitter:
+        rig = Rig.load_ict(self.place.assets)
+        return Fitter(rig, canonical_rig(rig, CanonicalHead.load()))
+
+    @cached_property
+    def studio(self) -> Studio:
+        recipe, place = self.recipe, self.place
+        sets = {
+            source: fitted_set(recipe, place, source, partial(self.fitter.solve, self.labels(source)))
+            for source in recipe.sources  # from the cache
+        }
+        return Studio(place.assets, place.photos, self.fitter, sets, recipe.size, recipe.split == "held-out")
+
+
+_worker: _Worker | None = None  # of this process
 
 
 def _start_worker(recipe: DataRecipe, place: Place) -> None:
     global _worker
-    sets = fitted_sets(recipe, place)  # from the cache
-    studio = Studio(place.assets, place.photos, sets, recipe.size, recipe.split == "held-out")
-    _worker = recipe, studio, place.out
+    _worker = _Worker(recipe, place)
 
 
-def _work(job: Job) -> Counter[str]:
+def _fit(source: str, part: Index) -> Fit:
     assert _worker is not None
-    recipe, studio, out = _worker
-    return make_shard(recipe, studio, out, job)
+    labels = _worker.labels(source)
+    return _worker.fitter.fit(labels.points_px[part], labels.depth_px[part])
 
 
-def _run(recipe: DataRecipe, place: Place, jobs: list[Job], processes: int) -> Iterator[Counter[str]]:
-    """What each shard left out, as they are done."""
-    if not jobs:
-        return
-    # one thread a process: llvmpipe, numpy and cv2 would each take all cores
-    os.environ |= dict.fromkeys(("LP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"), "1")
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, spawn, _start_worker, (recipe, place)) as pool:
-        waiting: set[Future[Counter[str]]] = set()
-        try:
-            for job in jobs:
-                waiting.add(pool.submit(_work, job))
-                if len(waiting) >= 2 * processes:
-                    done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-                    yield from (future.result() for future in done)
-            while waiting:
-                done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-                yield from (future.result() for future in done)
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+def _make(job: Job) -> Counter[str]:
+    assert _worker is not None
+    return make_shard(_worker.recipe, _worker.studio, _worker.place.out, job)
+
+
+def _unordered(pool: ProcessPoolExecutor, jobs: list[Job], ahead: int) -> Iterator[Counter[str]]:
+    """What each shard left out, as they are done; few are handed out ahead, so that a stop loses little."""
+    waiting: set[Future[Counter[str]]] = set()
+    for job in jobs:
+        waiting.add(pool.submit(_make, job))
+        if len(waiting) >= ahead:
+            done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+            yield from (future.result() for future in done)
+    while waiting:
+        done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+        yield from (future.result() for future in done)
 
 
 def _claim(recipe: DataRecipe, out: Path) -> None:
@@ -218,15 +245,3 @@ def _claim(recipe: DataRecipe, out: Path) -> None:
         if not same:
             raise AnymarkError(f"{out}: holds data of another recipe; choose another --out, or delete it")
     write_json(kept, content, indent=2)
-
-
-def digest(path: Path) -> str:
-    """SHA-256 of a shard, to compare builds."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def seconds_left(start: float, first: int, done: int, of: int) -> float | None:
-    """Time left at the pace since `start`, when `first` were done; None before anything was done."""
-    if done <= first:
-        return None
-    return (time.monotonic() - start) / (done - first) * (of - done)

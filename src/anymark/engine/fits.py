@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from anymark.fit import Camera, Fit, Rig, aim_eyes, fit, turned_eyes
 from anymark.fit.residual import residual_weights
 
 Array = npt.NDArray[np.floating]
+Index = npt.NDArray[np.integer]
 
 CONTOUR_WEIGHT = 0.15
 """Of the outline of the face, which follows what is seen and not the skin."""
@@ -31,7 +32,7 @@ MOST_IDENTITY = 2.0
 LEAST_EYES_PX = 12.0
 """and one of a face smaller than this between the outer corners of the eyes, in 3D."""
 
-_AT_ONCE = 256
+_AT_ONCE = 64
 _KEYS = ("index", "R", "t", "identity", "expression", "focal", "principal", "residual")
 
 
@@ -81,6 +82,11 @@ class Fitter:
             self.rig, self.points, points_px[:, face], weights=self.weights, depth_px=depth_px[:, face], pairs=CLOSING
         )
 
+    def solve(self, labels: PhotoLabels, parts: Sequence[Index]) -> Iterator[Fit]:
+        """Fits of a set's photos, part by part."""
+        for part in parts:
+            yield self.fit(labels.points_px[part], labels.depth_px[part])
+
     def vertices_mm(self, found: Fit, points_px: Array) -> npt.NDArray[np.float32]:
         """(B, V, 3) the canonical head's vertices in the head frame, the eyes on the irises."""
         straight = self.canonical.vertices_mm(found.identity, found.expression)
@@ -102,17 +108,17 @@ def eye_distance(labels: PhotoLabels) -> Array:
 
 
 def fit_photos(
-    fitter: Fitter,
     labels: PhotoLabels,
     split: Split,
+    solve: Callable[[Sequence[Index]], Iterable[Fit]],
     *,
     cache: Path | None = None,
     limit: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
 ) -> Fitted:
     """Fit the photos of a split; what is poor is dropped and counted.
 
     Args:
+        solve: indices of photos, in parts -> the fits of each part; `Fitter.solve`, or many processes.
         cache: folder where fits are kept, so that a second call is free.
         limit: at most so many photos, spread evenly.
 
@@ -125,17 +131,13 @@ def fit_photos(
     dropped = Counter({"labels too uncertain": len(everyone) - len(good)})
     if limit is not None and limit < len(good):
         good = good[np.linspace(0, len(good) - 1, limit).round().astype(int)]
+    if len(good) == 0:
+        raise AnymarkError(f"{labels.path}: no photo of split {split!r} has good labels")
     kept = cache and cache / f"fits-{labels.path.parent.name}-{split}-{_key(labels, good)}.npz"
     if kept and kept.exists():
         found = _read(kept)
     else:
-        parts = []
-        for start in range(0, len(good), _AT_ONCE):
-            part = good[start : start + _AT_ONCE]
-            parts.append(fitter.fit(labels.points_px[part], labels.depth_px[part]))
-            if progress is not None:
-                progress(start + len(part), len(good))
-        found = _joined(parts, len(fitter.rig.identity_mm), len(fitter.rig.expression_mm))
+        found = _joined(list(solve(np.array_split(good, -(-len(good) // _AT_ONCE)))))
         if kept:
             _write(kept, good, found)
     size = np.sqrt((found.identity**2).mean(1))
@@ -183,10 +185,7 @@ def _read(path: Path) -> Fit:
     return Fit(*pose, camera, data["residual"], np.isfinite(data["residual"]))
 
 
-def _joined(parts: list[Fit], identities: int, expressions: int) -> Fit:
-    if not parts:
-        none = np.zeros((0, 3, 3)), np.zeros((0, 3)), np.zeros((0, identities)), np.zeros((0, expressions))
-        return Fit(*none, Camera(np.zeros(0), np.zeros((0, 2))), np.zeros(0), np.zeros(0, bool))
+def _joined(parts: list[Fit]) -> Fit:
     camera = Camera(
         np.concatenate([p.camera.focal_px for p in parts]), np.concatenate([p.camera.principal_px for p in parts])
     )

@@ -15,7 +15,7 @@ from anymark.canonical import CanonicalHead
 from anymark.canonical.face_mesh import IRISES
 from anymark.engine.fits import Fitted, Fitter
 from anymark.engine.hdr import read_hdr
-from anymark.engine.heads import canonical_rig, vertex_normals
+from anymark.engine.heads import vertex_normals
 from anymark.engine.light import Environment, view
 from anymark.engine.matte import person_matte
 from anymark.engine.occluders import Thing, glasses, hand, mask
@@ -27,7 +27,7 @@ from anymark.engine.shots import ShotConfig, draw_shot
 from anymark.engine.texture import Atlas, Source
 from anymark.errors import AnymarkError
 from anymark.evaluate.photo_files import CROPS, PhotoTar
-from anymark.fit import Rig, turned_eyes
+from anymark.fit import aim_eyes, turned_eyes
 from anymark.fit.problem import exponential
 
 Array = npt.NDArray[np.floating]
@@ -60,19 +60,19 @@ class Studio:
     """Takes subjects from photo sets and shows them.
 
     Args:
-        assets: folder of shared assets. sets: source -> its fits. photos: folder of photo sets.
+        assets: folder of shared assets. photos: folder of photo sets. sets: source -> its fits.
         held_out: use the panoramas that are kept for held-out samples, and only them.
 
     Raises:
         AnymarkError: something is missing there, or OpenGL cannot be had.
     """
 
-    def __init__(self, assets: Path, photos: Path, sets: dict[str, Fitted], size: int, held_out: bool) -> None:
+    def __init__(
+        self, assets: Path, photos: Path, fitter: Fitter, sets: dict[str, Fitted], size: int, held_out: bool
+    ) -> None:
         cv2.setNumThreads(1)
         self.head = CanonicalHead.load()
-        rig = Rig.load_ict(assets)
-        self.rig = canonical_rig(rig, self.head)
-        self.fitter = Fitter(rig, self.rig)
+        self.fitter, self.rig = fitter, fitter.canonical
         self.stage = Stage(self.head, Atlas(self.head))
         self.assets, self.sets, self.size = assets, sets, size
         self.population = np.concatenate([fitted.fit.expression for fitted in sets.values()])
@@ -108,8 +108,6 @@ class Studio:
         photo, found = self.photo(source, k), fitted.fit[k : k + 1]
         points = labels.points_px[i : i + 1]
         straight = self.rig.vertices_mm(found.identity, found.expression)
-        from anymark.fit import aim_eyes
-
         turns = aim_eyes(self.rig, found, straight, points[:, list(IRISES)])
         vertices = turned_eyes(self.rig, straight, turns).astype(np.float32)
         placed = found.to_camera(vertices)[0].astype(np.float32)
@@ -232,7 +230,8 @@ class Studio:
         placed = shot.vertices_mm @ shot.R_camera_head.T + shot.t_camera_head_mm
         xy = shot.focal_px * placed[:, :2] / placed[:, 2:] + shot.principal_px
         buffers = picture.buffers
-        seen = visible(buffers, placed.astype(np.float32))
+        placed = placed.astype(np.float32)
+        seen = visible(buffers, placed, vertex_normals(placed, self.head.triangles))
         column, row = (np.clip(xy[:, k].astype(int), 0, self.size - 1) for k in (0, 1))
         seen &= ~picture.occluded[row, column]
         middle = slice(COARSE // 2, None, COARSE)
@@ -284,7 +283,7 @@ class Studio:
             np.clip(image + 0.5, 0, 255).astype(np.uint8),
             vertices[0],
             xy,
-            visible(buffers, placed),
+            visible(buffers, placed, vertex_normals(placed, self.head.triangles)),
             buffers.canonical_mm[middle, middle],
             buffers.part[middle, middle],
             {

@@ -11,13 +11,15 @@ import torch
 from jaxtyping import Float
 from torch import Generator, Tensor, nn
 
-from anymark.canonical import load_layout
+from anymark.canonical import CanonicalHead, load_layout
 from anymark.canonical.face_mesh import FACE_MESH_POINTS, OUTER_EYES
+from anymark.canonical.files import HEAD
 from anymark.errors import AnymarkError
 from anymark.evaluate.photo_files import FACE_MESH_LAYOUT
 from anymark.learn.data.geometry import NO_AUGMENTATION, cut_windows, sample_windows, to_photo
 from anymark.learn.data.landmarks import Batch, LandmarkSet, Sampler
 from anymark.learn.data.photos import PhotoSet, load_photos
+from anymark.learn.data.shards import load_shards
 from anymark.learn.models.landmarker import Landmarker
 from anymark.learn.train.losses import gaussian_nll
 from anymark.learn.train.recipe import LandmarkRecipe
@@ -32,8 +34,8 @@ class LandmarkTask:
 
     def __init__(self, recipe: LandmarkRecipe, photos: Path, cache: Path | None, limit: int | None = None) -> None:
         data = recipe.data
-        if not data.sources:
-            raise AnymarkError("the recipe names no data.sources")
+        if not data.sources and not data.shards:
+            raise AnymarkError("the recipe names no data.sources and no data.shards")
         self.recipe = recipe
         torch.manual_seed(recipe.train.seed)
         self.model = Landmarker(recipe.encoder, recipe.predictor)
@@ -44,7 +46,11 @@ class LandmarkTask:
         for source, found in self._train.items():
             if not len(found):
                 raise AnymarkError(f"{photos / source}: no photos to train on")
+        self._weights = {**data.sources, **data.shards}
+        for folder in data.shards:
+            self._train[folder] = load_shards(Path(folder), limit=limit)
         held_out = [load_photos(photos, source, data.store_size, "held-out", cache=cache) for source in data.sources]
+        held_out += [load_shards(Path(folder)) for folder in data.held_out_shards]
         self._held_out = [found for found in held_out if len(found)]
 
     def to(self, device: torch.device) -> None:
@@ -52,7 +58,10 @@ class LandmarkTask:
         further = [load_layout(name).points_mm for name in recipe.data.extend]
         further_mm = np.concatenate(further) if further else None
         sets = [
-            LandmarkSet.create(p, load_layout(p.layout), recipe.data.sources[source], device, further_mm)
+            # what is labelled with the whole head needs no guesses
+            LandmarkSet.create(
+                p, load_layout(p.layout), self._weights[source], device, None if p.layout == HEAD else further_mm
+            )
             for source, p in self._train.items()
         ]
         self.sampler = Sampler(
@@ -75,33 +84,45 @@ class LandmarkTask:
     def evaluate(self, model: nn.Module) -> dict[str, float]:
         """NME, its median over photos, and how well sigma tells errors.
 
-        Errors of MediaPipe's layout are over the distance of the outer eye corners, on its 468 points of the face;
-        errors of any other layout are over the longer side of the face's box, on all its points.
+        "NME": of photos with MediaPipe's layout, on its 468 points of the face, or with any other, on all of its
+        points. "dense NME": of samples labelled with the whole head, on all its vertices, hidden ones too. All are
+        over `face_size`.
         """
         if not self.held_out:
             return {}
-        errors, sigmas = [], []
+        errors: dict[str, list[Tensor]] = {}
+        sigmas = []
         for data in self.held_out:
             landmarks_px, sigma_px = predict_photos(model, data, self.recipe)
             distance = (landmarks_px - data.photos.points_px).norm(dim=-1)
             if data.photos.layout == FACE_MESH_LAYOUT:  # the irises are not scored
                 distance, sigma_px = distance[:, :FACE_MESH_POINTS], sigma_px[:, :FACE_MESH_POINTS]
-            errors.append(distance.mean(1) / face_size(data.photos))
+            name = "dense NME %" if data.photos.layout == HEAD else "NME %"
+            errors.setdefault(name, []).append(distance.mean(1) / face_size(data.photos))
             sigmas.append((distance.square() / (2 * sigma_px.square())).mean(1))
-        error = torch.cat(errors)
-        return {
-            "NME %": 100 * float(error.mean()),
-            "median NME %": 100 * float(error.median()),
-            "calibration": float(torch.cat(sigmas).median()),  # 1: sigma says how large errors are
-        }
+        metrics = {}
+        for name, parts in errors.items():
+            error = torch.cat(parts)
+            metrics[name] = 100 * float(error.mean())
+            metrics[f"median {name}"] = 100 * float(error.median())
+        metrics["calibration"] = float(torch.cat(sigmas).median())  # 1: sigma says how large errors are
+        return metrics
 
 
 def face_size(photos: PhotoSet) -> Float[Tensor, " N"]:
     """What errors are divided by, in pixels: the distance of the outer eye corners with depth, so that profiles count
-    as frontal faces do, or the box's longer side where the layout is not MediaPipe's."""
-    if photos.layout != FACE_MESH_LAYOUT:
+    as frontal faces do; or the box's longer side where neither MediaPipe's layout nor the whole head is labelled."""
+    places = torch.cat([photos.points_px, photos.depth_px[..., None]], -1)
+    if photos.layout == FACE_MESH_LAYOUT:
+        corners = places[:, list(OUTER_EYES)]
+    elif photos.layout == HEAD:
+        head = CanonicalHead.load()
+        on_head = head.closest_point(load_layout(FACE_MESH_LAYOUT).points_mm[list(OUTER_EYES)])
+        weights = torch.tensor(on_head.barycentric, dtype=places.dtype, device=places.device)
+        index = torch.tensor(head.triangles[on_head.triangles], device=places.device).long()
+        corners = (places[:, index] * weights[None, ..., None]).sum(2)
+    else:
         return (photos.box_px[:, 2:] - photos.box_px[:, :2]).amax(1)
-    corners = torch.cat([photos.points_px, photos.depth_px[..., None]], -1)[:, list(OUTER_EYES)]
     return (corners[:, 0] - corners[:, 1]).norm(dim=-1)
 
 

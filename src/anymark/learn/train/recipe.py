@@ -46,8 +46,12 @@ class LandmarkData:
 
     sources: dict[str, float] = field(default_factory=dict)
     """Photo set -> share of the samples."""
+    shards: dict[str, float] = field(default_factory=dict)
+    """Folder of `anymark data build` -> share of the samples, on the same scale as the photo sets'."""
+    held_out_shards: tuple[str, ...] = ()
+    """Such folders of held-out photos, to score the whole head on."""
     store_size: int = 256
-    """Side of the crops in memory, pixels."""
+    """Side of the crops in memory, pixels; samples of shards are kept as they are."""
     queries: int = 128
     """Canonical points a sample."""
     extend: tuple[str, ...] = ()

@@ -1,0 +1,29 @@
+"""What the engine's tests need of the machine and of the shared data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from anymark.errors import AnymarkError
+from tests.conftest import SHARED
+
+
+@pytest.fixture(scope="session")
+def gl() -> None:
+    """Skips where nothing can be rendered."""
+    from anymark.engine.render import Renderer
+
+    try:
+        Renderer((8, 8)).close()
+    except AnymarkError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def assets() -> Path:
+    """Shared assets."""
+    if not (SHARED / "assets" / "ict_facekit").is_dir():
+        pytest.skip(f"needs the assets of DATA.md in {SHARED.name}/ beside the checkout, or ANYMARK_ASSETS")
+    return SHARED / "assets"

@@ -1,0 +1,135 @@
+"""Data sets of real photos, re-posed: exact labels, the same every time, resumed after a stop."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from anymark.canonical import CanonicalHead, load_layout
+from anymark.engine.build import DataRecipe, Place, build, load_data_recipe, plan
+from anymark.engine.heads import vertex_normals
+from anymark.engine.samples import Sample, read_shards
+from anymark.errors import AnymarkError
+
+RECIPE = DataRecipe(sources={"faker": 3, "congress": 2}, size=96, views=2, photos_a_shard=3)
+
+
+@pytest.fixture(scope="module")
+def place(gl: None, assets: Path, shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Place:
+    return Place(assets, shared / "photos", tmp_path_factory.mktemp("data") / "views")
+
+
+@pytest.fixture(scope="module")
+def built(place: Place) -> list[Sample]:
+    build(RECIPE, place, 1)
+    return list(read_shards(sorted(place.out.glob("*.tar"))))
+
+
+def test_every_photo_gives_its_views(built: list[Sample]) -> None:
+    assert len(built) == 10
+    assert len({sample.key for sample in built}) == 10
+    assert len({sample.key.rpartition("-")[0] for sample in built}) == 5
+
+
+def test_labels_are_those_of_the_picture(built: list[Sample]) -> None:
+    """The map says which canonical point a pixel shows; the posed vertices say where that point is."""
+    head = CanonicalHead.load()
+    for sample in built:
+        rows, columns = np.nonzero((sample.part >= 0) & (sample.part < 5))
+        surface = head.closest_point(sample.canonical_mm[rows, columns])
+        corners = head.triangles[surface.triangles]
+        weights = surface.barycentric
+        xy = np.einsum("nk,nkd->nd", weights, sample.xy_px[corners])
+        centre = np.stack([4 * columns + 2.5, 4 * rows + 2.5], 1)
+        assert np.median(np.linalg.norm(xy - centre, axis=1)) < 0.5
+
+
+def test_visible_points_are_inside_and_before_what_is_seen(built: list[Sample]) -> None:
+    for sample in built:
+        seen = sample.xy_px[sample.visible]
+        assert seen.min() >= 0
+        assert seen.max() <= sample.image.shape[0]
+        rotation, translation = (np.array(sample.record[k]) for k in ("R_camera_head", "t_camera_head_mm"))
+        placed = sample.vertices_mm @ rotation.T + translation
+        normals = vertex_normals(placed, CanonicalHead.load().triangles)
+        towards = -(normals * placed).sum(1) / np.linalg.norm(placed, axis=1)
+        assert (towards[sample.visible] > -0.3).mean() > 0.98
+        assert not sample.visible[towards < -0.8].any()
+
+
+def test_the_face_fills_its_share(built: list[Sample]) -> None:
+    face = load_layout("head").regions["face"]
+    for sample in built:
+        xy = sample.xy_px[face]
+        share = (xy.max(0) - xy.min(0)).max() / sample.image.shape[0]
+        assert 0.3 < share < 0.75
+
+
+def test_a_build_is_the_same_on_two_processes_and_after_a_stop(
+    place: Place, built: list[Sample], tmp_path: Path
+) -> None:
+    other = replace(place, out=tmp_path / "again")
+    build(RECIPE, other, 2)
+    for path in sorted(place.out.glob("*.tar")):
+        assert (other.out / path.name).read_bytes() == path.read_bytes()
+    gone = sorted(other.out.glob("*.tar"))[1]
+    kept, stamp = sorted(other.out.glob("*.tar"))[0], sorted(other.out.glob("*.tar"))[0].stat().st_mtime_ns
+    gone.unlink()
+    build(RECIPE, other, 1)
+    assert gone.read_bytes() == (place.out / gone.name).read_bytes()
+    assert kept.stat().st_mtime_ns == stamp
+
+
+def test_photos_keep_their_own_labels(place: Place, tmp_path: Path) -> None:
+    recipe = replace(RECIPE, preset="photos", sources={"faker": 3})
+    build(recipe, replace(place, out=tmp_path / "photos"), 1)
+    samples = list(read_shards(sorted((tmp_path / "photos").glob("*.tar"))))
+    head = CanonicalHead.load()
+    mesh = load_layout("mediapipe478").points_mm[:468]
+    surface = head.closest_point(mesh)
+    for sample in samples:
+        xy = np.einsum("nk,nkd->nd", surface.barycentric, sample.xy_px[head.triangles[surface.triangles]])
+        points = np.array(sample.record["points_px"])
+        error = np.linalg.norm(xy - points[:468], axis=1).mean() / np.linalg.norm(points[33] - points[263])
+        assert error < 0.012  # the fit alone leaves about 0.02
+
+
+def test_another_recipes_data_is_not_overwritten(place: Place, built: list[Sample]) -> None:
+    with pytest.raises(AnymarkError, match="another recipe"):
+        build(replace(RECIPE, seed=5), place, 1)
+
+
+def test_held_out_photos_are_not_drawn_for_training(place: Place, built: list[Sample]) -> None:
+    from anymark.evaluate.photo_files import read_labels
+
+    train = set()
+    for source in RECIPE.sources:
+        labels = read_labels(place.photos / source)
+        train |= {f"{source}-{Path(labels.names[i]).stem}" for i in np.flatnonzero(labels.split == 0)}
+    assert {sample.key.rpartition("-")[0] for sample in built} <= train
+
+
+def test_every_photo_is_planned_once() -> None:
+    jobs = list(plan(RECIPE, {"a": 7, "b": 4}))
+    photos = [photo for job in jobs for photo in job.photos]
+    assert sorted(photos) == [("a", i) for i in range(7)] + [("b", i) for i in range(4)]
+    assert [len(job.photos) for job in jobs] == [3, 3, 3, 2]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("preset = 'views'", "names no sources"),
+        ("size = 50\n[sources]\nfaker = 1", "multiple of 4"),
+        ("view = 3\n[sources]\nfaker = 1", "unknown key 'view'; known: views"),
+        ("preset = 'film'\n[sources]\nfaker = 1", "'film' is none of"),
+    ],
+)
+def test_bad_recipes_are_one_clear_line(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "data.toml"
+    path.write_text(text)
+    with pytest.raises(AnymarkError, match=message):
+        load_data_recipe(path)

@@ -9,7 +9,7 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Literal
@@ -21,7 +21,7 @@ from anymark.canonical import CanonicalHead
 from anymark.engine.fits import Fitted, Fitter, fit_photos
 from anymark.engine.heads import canonical_rig
 from anymark.engine.samples import Sample, write_shard
-from anymark.engine.shots import ShotConfig
+from anymark.engine.shots import PRESETS, ShotConfig
 from anymark.engine.studio import Studio
 from anymark.errors import AnymarkError
 from anymark.evaluate.photo_files import PhotoLabels, Split, read_labels
@@ -40,20 +40,24 @@ class DataRecipe:
     """What a data set is built from, and how."""
 
     kind: Literal["data"] = "data"
-    preset: Literal["photos", "views"] = "views"
-    """photos: the labelled photos themselves, with the heads of their fits; views: the same heads re-posed."""
+    preset: Literal["photos", "views", "pairs", "sequences", "helmet", "marked"] = "views"
+    """photos: the labelled photos themselves, with the heads of their fits; views: the same heads re-posed; pairs: two
+    views of one head; sequences: smooth motion; helmet: from a camera on a helmet; marked: painted dots and lines."""
     sources: dict[str, int] = field(default_factory=dict)
     """Photo set -> at most so many of its photos, spread evenly; 0 for all."""
     split: Split = "train"
     size: int = 256
     """Side of the pictures, pixels."""
     views: int = 4
-    """Samples a photo."""
+    """Samples a photo; pairs or sequences a photo, where the preset makes these."""
+    frames: int = 24
+    """Samples a sequence."""
     photos_a_shard: int = 48
     window_scale: float = 2.0
     """photos: side of the picture over the longer side of the face's box."""
     seed: int = 0
     shots: ShotConfig = field(default_factory=ShotConfig)
+    """What shots are drawn from; what a recipe does not say is the preset's."""
 
 
 @dataclass(frozen=True)
@@ -87,11 +91,20 @@ def load_data_recipe(path: Path) -> DataRecipe:
     Raises:
         AnymarkError: the file is missing, is not TOML, or holds a key or value that does not fit.
     """
-    recipe = from_table(DataRecipe, read_toml(path), str(path))
+    table = read_toml(path)
+    shots = table.pop("shots", {})
+    recipe = from_table(DataRecipe, table, str(path))
+    if not isinstance(shots, dict):
+        raise AnymarkError(f"{path}: shots must be a table")
+    asked = from_table(ShotConfig, shots, f"{path}: shots")
+    base = PRESETS.get(recipe.preset, ShotConfig())
+    recipe = replace(recipe, shots=replace(base, **{key: getattr(asked, key) for key in shots}))
     if not recipe.sources:
         raise AnymarkError(f"{path}: names no sources")
-    if recipe.size % 4 or not 32 <= recipe.size <= 2048 or recipe.views < 1 or recipe.photos_a_shard < 1:
-        raise AnymarkError(f"{path}: size must be a multiple of 4 from 32 to 2048, views and photos_a_shard at least 1")
+    if recipe.size % 4 or not 32 <= recipe.size <= 2048 or min(recipe.views, recipe.frames, recipe.photos_a_shard) < 1:
+        raise AnymarkError(
+            f"{path}: size must be a multiple of 4 from 32 to 2048, views, frames and photos_a_shard at least 1"
+        )
     return recipe
 
 
@@ -167,7 +180,13 @@ def make_shard(recipe: DataRecipe, studio: Studio, out: Path, job: Job) -> Count
                 taken = studio.take(source, k)
                 for number in range(recipe.views):
                     rng = np.random.default_rng([recipe.seed, zlib.crc32(name.encode()), number])
-                    yield studio.show(taken, recipe.shots, f"{name}-{number}", rng)
+                    key = f"{name}-{number}"
+                    if recipe.preset == "pairs":
+                        yield from studio.pair(taken, recipe.shots, key, rng)
+                    elif recipe.preset == "sequences":
+                        yield from studio.sequence(taken, recipe.shots, recipe.frames, key, rng)
+                    else:
+                        yield studio.show(taken, recipe.shots, key, rng, recipe.preset)
             except AnymarkError as error:
                 skipped[str(error)] += 1
 

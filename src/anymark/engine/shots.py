@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from anymark.fit import FACING, Rig
-from anymark.fit.problem import exponential
+from anymark.fit.problem import exponential, logarithm
 
 Array = npt.NDArray[np.floating]
 
@@ -56,6 +58,49 @@ class ShotConfig:
     """Standard deviation of the direction of both eyes; half of the shots keep the photo's."""
     own_light: float = 0.35
     """Share of the shots under the photo's own light."""
+    occluded: float = 0.35
+    """Share of the shots with something before the face."""
+    with_sheet: float = 0.8
+    """Share of the shots with the photo's hair and dress around the head."""
+    from_below_deg: float = 0.0
+    """How far the camera looks up at the face."""
+    to_face: bool = False
+    """Whether distances are to the face rather than to the middle of the head."""
+    distortion: tuple[float, float] = (0.0, 0.0)
+    """Radial distortion: 0 for none, below 0 for the barrel of a wide lens."""
+    infrared: bool = False
+    marks: Literal["none", "dots", "lines"] = "none"
+    """Paint on the skin,"""
+    marked: float = 1.0
+    """on this share of the heads."""
+
+
+PRESETS: dict[str, ShotConfig] = {
+    "views": ShotConfig(),
+    "pairs": ShotConfig(),
+    "sequences": ShotConfig(uniform=0.2, own_light=0.5),
+    "helmet": ShotConfig(
+        yaw_deg=6.0,
+        pitch_deg=5.0,
+        roll_deg=4.0,
+        uniform=0.0,
+        distance_mm=(60.0, 160.0),
+        face_share=(0.75, 1.1),
+        kept_expression=0.2,
+        extreme=0.4,
+        own_light=0.2,
+        occluded=0.0,
+        with_sheet=0.3,
+        from_below_deg=22.0,
+        to_face=True,
+        distortion=(-0.12, 0.0),
+        infrared=True,
+        marks="dots",
+        marked=0.5,
+    ),
+    "marked": ShotConfig(yaw_deg=12.0, pitch_deg=6.0, roll_deg=5.0, uniform=0.0, occluded=0.0, marks="lines"),
+}
+"""What each preset of `anymark data build` draws from, unless a recipe says otherwise."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,9 +140,12 @@ def draw_shot(
     else:
         yaw, pitch, roll = rng.normal(0, 1, 3) * (config.yaw_deg, config.pitch_deg, config.roll_deg)
         yaw, pitch, roll = np.clip(yaw, -90, 90), np.clip(pitch, -45, 45), np.clip(roll, -45, 45)
+    pitch = pitch + config.from_below_deg
     rotation = turned(*np.radians([yaw, pitch, roll]))
     low, high = np.log(config.distance_mm)
     distance = float(np.exp(rng.uniform(low, high)))
+    if config.to_face:  # the middle of the face's points lies behind its surface
+        distance += float(face_mm[:, 2].max() - face_mm[:, 2].mean())
     share, shift = rng.uniform(*config.face_share), rng.normal(0, config.shift, 2)
     translation, focal, principal = frame(face_mm, rotation, distance, share, shift, size)
     choice = rng.random()
@@ -108,7 +156,7 @@ def draw_shot(
     elif choice > config.extreme + config.kept_expression:
         expression, name = population[rng.integers(len(population))] * rng.uniform(0.6, 1.3), "another's"
     gaze = rng.normal(0, np.radians(config.gaze_deg), 2) if rng.random() < 0.5 else None
-    what = {"yaw_deg": float(yaw), "pitch_deg": float(pitch), "roll_deg": float(roll), "distance_mm": distance}
+    what = {"distance_mm": round(distance, 1)}
     return Draw(rotation, translation, focal, principal, np.clip(expression, 0, 1), gaze, {**what, "expression": name})
 
 
@@ -117,6 +165,13 @@ def turned(yaw: float, pitch: float, roll: float) -> Array:
     angles = (0.0, yaw, 0.0), (-pitch, 0.0, 0.0), (0.0, 0.0, -roll)
     y, x, z = (exponential(np.array([a]))[0] for a in angles)
     return FACING @ z @ x @ y
+
+
+def angles(rotation: Array) -> tuple[float, float, float]:
+    """The inverse of `turned`: yaw, pitch and roll in radians, yaw within half a turn, pitch within a quarter."""
+    head = FACING.T @ rotation  # z(-roll) @ x(-pitch) @ y(yaw)
+    pitch = -np.arcsin(np.clip(head[2, 1], -1, 1))
+    return float(np.arctan2(-head[2, 0], head[2, 2])), float(pitch), float(-np.arctan2(-head[0, 1], head[1, 1]))
 
 
 def frame(
@@ -148,3 +203,20 @@ def extreme(rig: Rig, name: str, rng: np.random.Generator) -> Array:
             if own == shape or own.rpartition("_")[0] == shape:
                 out[i] = weight * strength * rng.uniform(0.85, 1.0)
     return out
+
+
+def moved(keys: Sequence[Draw], frames: int) -> Iterator[Draw]:
+    """Shots on a smooth way through others, all with the lens of the first."""
+    for at in np.linspace(0, len(keys) - 1, frames):
+        i = min(int(at), len(keys) - 2)
+        a, b, part = keys[i], keys[i + 1], at - i
+        part = part * part * (3 - 2 * part)  # it rests for a moment at each key
+        turn = exponential(part * logarithm((b.R_camera_head @ a.R_camera_head.T)[None]))[0]
+        gaze = None if a.gaze is None or b.gaze is None else a.gaze + part * (b.gaze - a.gaze)
+        yield replace(
+            a,
+            R_camera_head=turn @ a.R_camera_head,
+            t_camera_head_mm=a.t_camera_head_mm + part * (b.t_camera_head_mm - a.t_camera_head_mm),
+            expression=a.expression + part * (b.expression - a.expression),
+            gaze=gaze,
+        )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +16,20 @@ from anymark.canonical.face_mesh import IRISES
 from anymark.engine.fits import Fitted, Fitter
 from anymark.engine.hdr import read_hdr
 from anymark.engine.heads import vertex_normals
+from anymark.engine.lens import Lens, infrared
 from anymark.engine.light import Environment, view
+from anymark.engine.marks import Marks, draw_marks, paint
 from anymark.engine.matte import person_matte
 from anymark.engine.occluders import Thing, glasses, hand, mask
 from anymark.engine.pixels import Floats, look, to_display, to_linear
 from anymark.engine.render import Mesh, Renderer, visible
 from anymark.engine.repose import Picture, Shot, Stage, Subject
 from anymark.engine.samples import COARSE, Sample
-from anymark.engine.shots import ShotConfig, draw_shot
+from anymark.engine.shots import Draw, ShotConfig, angles, draw_shot, moved
 from anymark.engine.texture import Atlas, Source
 from anymark.errors import AnymarkError
 from anymark.evaluate.photo_files import CROPS, PhotoTar
-from anymark.fit import aim_eyes, turned_eyes
+from anymark.fit import FACING, aim_eyes, turned_eyes
 from anymark.fit.problem import exponential
 
 Array = npt.NDArray[np.floating]
@@ -35,8 +37,26 @@ Array = npt.NDArray[np.floating]
 HELD_OUT_PANORAMAS = ("lobby", "park", "workshop")
 """Light and backgrounds of held-out samples alone."""
 
-_OCCLUDED = 0.35  # share of the views with something before the face
-_OWN_BACKGROUND = 0.25  # share of the views before another photo rather than a panorama
+_OTHER_PHOTO = 0.25  # share of the pictures before another photo rather than a panorama
+_KEY_FRAMES = 4  # shots that a sequence passes through
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """What stays the same from one picture of a head to the next."""
+
+    subject: Subject
+    environment: Environment | None
+    R_environment_camera: Array
+    """y up."""
+    shine: float
+    with_sheet: bool
+    seed: int
+    """Of what is drawn anew, and alike, for each picture."""
+    occluded: bool
+    lens: Lens | None
+    infrared: bool
+    marks: Marks | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,37 +159,109 @@ class Studio:
             float(fitted.residual()[k]),
         )
 
-    def show(self, taken: Taken, config: ShotConfig, key: str, rng: np.random.Generator) -> Sample:
+    def show(
+        self, taken: Taken, config: ShotConfig, key: str, rng: np.random.Generator, dataset: str = "views"
+    ) -> Sample:
         """A subject in another pose, expression, light and place."""
+        scene = self.scene(taken, config, rng)
+        return self.picture(taken, scene, self.draw(taken, config, rng), key, dataset)
+
+    def pair(self, taken: Taken, config: ShotConfig, key: str, rng: np.random.Generator) -> Iterator[Sample]:
+        """Two views of one head in one scene, `KEY-a` and `KEY-b`: the same vertex is the same point in both."""
+        scene = self.scene(taken, config, rng)
+        for letter in "ab":
+            yield self.picture(taken, scene, self.draw(taken, config, rng), f"{key}-{letter}", "pairs")
+
+    def sequence(
+        self, taken: Taken, config: ShotConfig, frames: int, key: str, rng: np.random.Generator
+    ) -> Iterator[Sample]:
+        """One head that moves smoothly before one camera, `KEY-000` and so on."""
+        scene = self.scene(taken, config, rng)
+        for number, draw in enumerate(moved(self.draws(taken, config, rng), frames)):
+            yield self.picture(taken, scene, draw, f"{key}-{number:03d}", "sequences", {"frame": number})
+
+    def draws(self, taken: Taken, config: ShotConfig, rng: np.random.Generator) -> list[Draw]:
+        """The shots that a sequence passes through, near one another and through one lens."""
+        first = self.draw(taken, config, rng)
+        near = replace(config, uniform=0.0, yaw_deg=15.0, pitch_deg=8.0, roll_deg=6.0)
+        out = [first]
+        for _ in range(_KEY_FRAMES - 1):
+            other = self.draw(taken, near, rng)
+            rotation = FACING @ (FACING.T @ other.R_camera_head) @ (FACING.T @ first.R_camera_head)
+            centre = taken.vertices_mm[self._face].mean(0)
+            place = first.R_camera_head @ centre + first.t_camera_head_mm
+            place = place + rng.normal(0, 0.03, 3) * place[2] * (1, 1, 1)
+            out.append(
+                replace(first, R_camera_head=rotation, t_camera_head_mm=place - rotation @ centre,
+                        expression=other.expression, gaze=other.gaze if first.gaze is not None else None)
+            )  # fmt: skip
+        return out
+
+    def draw(self, taken: Taken, config: ShotConfig, rng: np.random.Generator) -> Draw:
+        """A shot of a subject."""
         face_mm = taken.vertices_mm[self._face]
-        draw = draw_shot(config, self.rig, taken.expression, self.population, face_mm, self.size, rng)
+        return draw_shot(config, self.rig, taken.expression, self.population, face_mm, self.size, rng)
+
+    def scene(self, taken: Taken, config: ShotConfig, rng: np.random.Generator) -> Scene:
+        """Light, background and what else is there."""
+        marks = None
+        if config.marks != "none" and rng.random() < config.marked:
+            marks = draw_marks(self.head, rng, config.marks == "lines")
+            skin = paint(self.stage.atlas, taken.subject.skin.colour, marks)
+            taken = replace(taken, subject=replace(taken.subject, skin=replace(taken.subject.skin, colour=skin)))
+        return Scene(
+            taken.subject,
+            None if rng.random() < config.own_light else self.environments[rng.integers(len(self.environments))],
+            exponential(np.array([[0.0, rng.uniform(-np.pi, np.pi), 0.0]]))[0],
+            float(rng.uniform(0.0, 0.5)),
+            bool(rng.random() < config.with_sheet),
+            int(rng.integers(2**31)),
+            rng.random() < config.occluded,
+            Lens(float(rng.uniform(*config.distortion)), self.size) if config.distortion != (0.0, 0.0) else None,
+            config.infrared,
+            marks,
+        )
+
+    def picture(
+        self, taken: Taken, scene: Scene, draw: Draw, key: str, dataset: str, record: dict[str, Any] | None = None
+    ) -> Sample:
+        """A subject as a shot shows it in a scene."""
+        rng = np.random.default_rng(scene.seed)  # the same for all pictures of a scene
         straight = self.rig.vertices_mm(taken.identity, draw.expression)
         turns = taken.turns if draw.gaze is None else np.tile(gaze_turn(*draw.gaze), (2, 1, 1))
         vertices = turned_eyes(self.rig, straight[None], turns[None])[0].astype(np.float32)
-        own_light = rng.random() < config.own_light
-        environment = self.environments[rng.integers(len(self.environments))]
-        around = exponential(np.array([[0.0, rng.uniform(-np.pi, np.pi), 0.0]]))[0]  # R_environment_camera, y up
+        upright = np.diag([1.0, -1.0, -1.0])
+        things = self.things(taken, vertices, rng) if scene.occluded else ()
         shot = Shot(
             vertices,
             draw.R_camera_head,
             draw.t_camera_head_mm,
             draw.focal_px,
             draw.principal_px,
-            None if own_light else environment,
-            around @ np.diag([1.0, -1.0, -1.0]) @ draw.R_camera_head,
-            float(rng.uniform(0.0, 0.5)),
-            bool(rng.random() < 0.8),
-            self.things(taken, vertices, rng) if rng.random() < _OCCLUDED else (),
+            scene.environment,
+            scene.R_environment_camera @ upright @ draw.R_camera_head,
+            scene.shine,
+            scene.with_sheet,
+            things,
         )
-        picture = self.stage.shoot(self.renderer(self.size, self.size), taken.subject, shot)
-        image = self.develop(picture, self.background(environment, around, draw.focal_px, rng), rng)
-        record = {
+        picture = self.stage.shoot(self.renderer(self.size, self.size), scene.subject, shot)
+        background = self.background(scene, draw.focal_px, rng)
+        image = self.develop(picture, background, scene, rng)
+        marks = scene.marks
+        yaw, pitch, roll = np.degrees(angles(draw.R_camera_head))
+        said = {
             **draw.what,
-            "light": "own" if own_light else "panorama",
-            "things": [thing.name for thing in shot.things],
+            "yaw_deg": round(float(yaw), 2),
+            "pitch_deg": round(float(pitch), 2),
+            "roll_deg": round(float(roll), 2),
+            "light": "own" if scene.environment is None else "panorama",
+            "things": [thing.name for thing in things],
             "fit_residual": round(taken.residual, 5),
+            **({} if marks is None else {"marks_mm": marks.points_mm.round(3).tolist(), "lines": marks.lines.tolist()}),
+            **(record or {}),
         }
-        return self.sample(key, image, picture, shot, taken.identity, draw.expression, "views", record)
+        sample = self.sample(key, image, picture, shot, taken.identity, draw.expression, dataset, said)
+        return sample if scene.lens is None else seen_through(scene.lens, sample)
 
     def things(self, taken: Taken, vertices: Array, rng: np.random.Generator) -> Sequence[Thing]:
         """Something before the face."""
@@ -182,38 +274,38 @@ class Studio:
         skin = np.median(taken.subject.skin.colour[size // 4 : size // 2, size // 3 : 2 * size // 3], (0, 1))
         return hand(self.assets, vertices, skin * rng.uniform(0.7, 1.2), rng)
 
-    def background(self, environment: Environment, around: Array, focal: float, rng: np.random.Generator) -> Floats:
+    def background(self, scene: Scene, focal: float, rng: np.random.Generator) -> Floats:
         """(S, S, 3) linear: the panorama behind the head, or a piece of another photo, often out of focus."""
         size = self.size
-        if rng.random() < _OWN_BACKGROUND:
+        environment = scene.environment or self.environments[rng.integers(len(self.environments))]
+        if rng.random() < _OTHER_PHOTO:
             source = list(self.sets)[rng.integers(len(self.sets))]
             photo = to_linear(self.photo(source, int(rng.integers(len(self.sets[source])))))
             side = rng.uniform(0.3, 0.9) * min(photo.shape[:2])
             corner = rng.uniform(0, 1, 2) * (np.array(photo.shape[1::-1]) - side)
             steps = (np.arange(size) + 0.5) * side / size
-            grid = np.stack(np.meshgrid(corner[0] + steps, corner[1] + steps), -1)
-            picture = look(photo, grid)
+            picture = look(photo, np.stack(np.meshgrid(corner[0] + steps, corner[1] + steps), -1))
             blur = rng.uniform(2.0, 10.0)
         else:
             wide = min(focal, 1.6 * size)  # a panorama has too few pixels for a long lens
-            picture = view(environment.picture, size, wide, around @ np.diag([1.0, -1.0, -1.0]))
+            picture = view(environment.picture, size, wide, scene.R_environment_camera @ np.diag([1.0, -1.0, -1.0]))
             blur = rng.uniform(0.0, 4.0)
-        if blur > 0.5:
-            picture = np.asarray(cv2.GaussianBlur(picture, (0, 0), blur), np.float32)
-        return picture
+        return np.asarray(cv2.GaussianBlur(picture, (0, 0), blur), np.float32) if blur > 0.5 else picture
 
-    def develop(self, picture: Picture, background: Floats, rng: np.random.Generator) -> npt.NDArray[np.uint8]:
+    def develop(
+        self, picture: Picture, background: Floats, scene: Scene, rng: np.random.Generator
+    ) -> npt.NDArray[np.uint8]:
         """A picture on its background, exposed so that the face is neither black nor white."""
         linear = picture.colour + (1 - picture.alpha[..., None]) * background
+        if scene.infrared:
+            linear = infrared(linear.astype(np.float32), rng)
         seen = picture.buffers.part >= 0
         level = float(np.quantile(linear[seen].mean(-1), 0.7)) if seen.any() else 0.3
         wanted = np.clip(level, 0.06, 0.75) * 2 ** rng.normal(0, 0.35)
         linear = linear * (np.clip(wanted, 0.04, 0.9) / max(level, 1e-3))
         bright = linear.max(-1, keepdims=True)
-        linear = linear * np.where(
-            bright > 0.8, (0.8 + 0.2 * np.tanh((bright - 0.8) / 0.2)) / np.maximum(bright, 1e-6), 1
-        )
-        return to_display(linear)
+        rolled = (0.8 + 0.2 * np.tanh((bright - 0.8) / 0.2)) / np.maximum(bright, 1e-6)
+        return to_display(linear * np.where(bright > 0.8, rolled, 1))
 
     def sample(
         self,
@@ -298,6 +390,23 @@ class Studio:
                 "fit_residual": round(float(fitted.residual()[k]), 5),
             },
         )
+
+
+def seen_through(lens: Lens, sample: Sample) -> Sample:
+    """A pinhole's sample as a lens shows it: picture, points and maps."""
+    grid = lens.grid()
+    height = sample.part.shape[0]
+    cells = np.clip((grid[COARSE // 2 :: COARSE, COARSE // 2 :: COARSE] / COARSE).astype(int), 0, height - 1)
+    xy = lens.distort(sample.xy_px)
+    return replace(
+        sample,
+        image=np.clip(look(sample.image, grid) + 0.5, 0, 255).astype(np.uint8),
+        xy_px=xy,
+        visible=sample.visible & (xy >= 0).all(1) & (xy <= lens.size).all(1),
+        canonical_mm=sample.canonical_mm[cells[..., 1], cells[..., 0]],
+        part=sample.part[cells[..., 1], cells[..., 0]],
+        record={**sample.record, "distortion_k": lens.k},
+    )
 
 
 def gaze_turn(right: float, up: float) -> Array:

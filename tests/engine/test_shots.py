@@ -13,7 +13,7 @@ def draws(count: int) -> list[Draw]:
     return [
         Draw(
             turned(*rng.normal(0, 0.3, 3)),
-            rng.normal(0, 10, 3) + (0, 0, 500),
+            rng.normal(0, 10, 3) + np.array([0, 0, 500]),
             300.0,
             np.array([64.0, 64.0]),
             rng.uniform(0, 1, 5),
@@ -38,7 +38,7 @@ def test_angles_come_back() -> None:
 
 @pytest.mark.parametrize("distance", [300.0, 3000.0])
 def test_the_face_has_its_share_of_the_picture_and_its_place(distance: float) -> None:
-    face = np.random.default_rng(2).normal(0, 40, (80, 3)) + (0, 0, 60)
+    face = np.random.default_rng(2).normal(0, 40, (80, 3)) + np.array([0, 0, 60])
     rotation = turned(0.6, -0.2, 0.4)
     translation, focal, principal = frame(face, rotation, distance, 0.5, np.array([0.1, -0.05]), 256)
     seen = face @ rotation.T + translation

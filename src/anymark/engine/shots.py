@@ -184,13 +184,14 @@ def frame(
     """
     centre = face_mm.mean(0)
     translation = np.array([0.0, 0.0, distance]) - rotation @ centre
-    seen = face_mm @ rotation.T + translation
-    ratio = seen[:, :2] / np.maximum(seen[:, 2:], 1.0)
-    low, high = ratio.min(0), ratio.max(0)
-    focal = share * size / float((high - low).max())
-    # the camera looks along the picture's middle, the face lies beside it: its rays are slanted, as in a real photo
-    offset = (low + high) / 2 - np.asarray(shift) * size / focal
-    translation[:2] -= offset * distance
+    focal = 1.0
+    for _ in range(3):  # moving it aside changes a near face's size a little
+        seen = face_mm @ rotation.T + translation
+        ratio = seen[:, :2] / np.maximum(seen[:, 2:], 1.0)
+        low, high = ratio.min(0), ratio.max(0)
+        focal = share * size / float((high - low).max())
+        # the camera looks along the picture's middle, the face lies beside it: its rays are slanted, as in a photo
+        translation[:2] -= ((low + high) / 2 - np.asarray(shift) * size / focal) * distance
     return translation, focal, np.array([size / 2, size / 2])
 
 

@@ -174,4 +174,5 @@ def joined(
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int32]]:
     """Many pieces as one."""
     starts = np.cumsum([0] + [len(v) for v, _ in parts[:-1]])
-    return np.vstack([v for v, _ in parts]), np.vstack([t + s for (_, t), s in zip(parts, starts, strict=True)])
+    triangles = np.vstack([t + s for (_, t), s in zip(parts, starts, strict=True)])
+    return np.vstack([v for v, _ in parts]), triangles.astype(np.int32)

@@ -33,13 +33,16 @@ def sample(image: npt.NDArray[Any], xy_px: npt.NDArray[Any], border: float = 0.0
 def fill(image: npt.NDArray[np.floating], weight: npt.NDArray[np.floating]) -> Floats:
     """Push-pull: values (H, W, C) times their weights (H, W) of 0 to 1 -> values, gaps filled smoothly from around."""
     if min(weight.shape) <= 2 or weight.min() >= 1:
-        return (image / np.maximum(weight, 1e-6)[..., None]).astype(np.float32)
+        mean = image.sum((0, 1)) / max(float(weight.sum()), 1e-6)
+        return (image + 1e-6 * mean).astype(np.float32) / (weight[..., None] + np.float32(1e-6))
     half = (max(1, weight.shape[1] // 2), max(1, weight.shape[0] // 2))
-    small = np.asarray(cv2.resize(image, half, interpolation=cv2.INTER_AREA), np.float32)
+    channels = image.shape[2]  # cv2 drops a single one
+    small = np.asarray(cv2.resize(image, half, interpolation=cv2.INTER_AREA), np.float32).reshape(*half[::-1], channels)
     small_weight = np.asarray(cv2.resize(weight, half, interpolation=cv2.INTER_AREA), np.float32)
     strong = np.minimum(1, 4 * small_weight)  # one known pixel in four makes a known one
     coarse = fill(small * (strong / np.maximum(small_weight, 1e-6))[..., None], strong)
     up = np.asarray(cv2.resize(coarse, weight.shape[::-1], interpolation=cv2.INTER_LINEAR), np.float32)
+    up = up.reshape(image.shape)
     return (image + (1 - weight)[..., None] * up).astype(np.float32)
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -83,6 +86,47 @@ def test_a_build_is_the_same_on_two_processes_and_after_a_stop(
     assert kept.stat().st_mtime_ns == stamp
 
 
+def test_a_killed_build_leaves_no_processes_and_no_halves(place: Place, built: list[Sample], tmp_path: Path) -> None:
+    out = tmp_path / "killed"
+    recipe = replace(RECIPE, sources={"faker": 12}, photos_a_shard=1)
+    code = f"""
+from pathlib import Path
+from anymark.engine.build import DataRecipe, Place, build
+if __name__ == "__main__":
+    place = Place(Path({str(place.assets)!r}), Path({str(place.photos)!r}), Path({str(out)!r}))
+    build(DataRecipe(sources={recipe.sources}, size=96, views=2, photos_a_shard=1), place, 2)
+"""
+    script = tmp_path / "job.py"
+    script.write_text(code)
+    job = subprocess.Popen([sys.executable, str(script)], start_new_session=True)
+    deadline = time.monotonic() + 120
+    while not any(out.glob("*.tar")) and time.monotonic() < deadline and job.poll() is None:
+        time.sleep(0.1)
+    job.kill()
+    job.wait()
+    while _members(job.pid) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert not _members(job.pid), "a worker outlived its parent"
+    done = sorted(out.glob("*.tar"))
+    assert done
+    assert all(len(list(read_shards([path]))) == 2 for path in done)
+    build(recipe, replace(place, out=out), 1)
+    assert len(sorted(out.glob("*.tar"))) == 12
+
+
+def _members(session: int) -> list[int]:
+    """Living processes of a session (Linux)."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[3]) == session and fields[0] != "Z":
+            found.append(int(stat.parent.name))
+    return found
+
+
 def test_photos_keep_their_own_labels(place: Place, tmp_path: Path) -> None:
     recipe = replace(RECIPE, preset="photos", sources={"faker": 3})
     build(recipe, replace(place, out=tmp_path / "photos"), 1)
@@ -117,6 +161,22 @@ def test_every_photo_is_planned_once() -> None:
     photos = [photo for job in jobs for photo in job.photos]
     assert sorted(photos) == [("a", i) for i in range(7)] + [("b", i) for i in range(4)]
     assert [len(job.photos) for job in jobs] == [3, 3, 3, 2]
+
+
+def test_every_shipped_data_recipe_is_valid() -> None:
+    recipes = sorted((Path(__file__).parents[2] / "recipes" / "data").glob("*.toml"))
+    assert recipes
+    for path in recipes:
+        load_data_recipe(path)
+
+
+def test_a_recipe_changes_what_it_names_and_keeps_the_rest_of_its_preset(tmp_path: Path) -> None:
+    path = tmp_path / "data.toml"
+    path.write_text("preset = 'helmet'\n[sources]\nfaker = 1\n[shots]\nmarks = 'none'")
+    shots = load_data_recipe(path).shots
+    assert shots.marks == "none"
+    assert shots.infrared
+    assert shots.distance_mm[1] < 200
 
 
 @pytest.mark.parametrize(

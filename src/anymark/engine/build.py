@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import threading
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -227,6 +228,15 @@ _worker: _Worker | None = None  # of this process
 def _start_worker(recipe: DataRecipe, place: Place) -> None:
     global _worker
     _worker = _Worker(recipe, place)
+    threading.Thread(target=_die_with_the_parent, daemon=True).start()
+
+
+def _die_with_the_parent() -> None:
+    """A worker whose parent was killed would wait for work for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _fit(source: str, part: Index) -> Fit:

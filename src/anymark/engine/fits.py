@@ -69,6 +69,7 @@ class Fitter:
         self.points = rig.landmarks["mediapipe468"]
         self.weights = np.ones(FACE_MESH_POINTS)
         self.weights[list(FACE_OVAL)] = CONTOUR_WEIGHT
+        self.pairs = np.array(CLOSING)
         head = CanonicalHead.load()
         self._spread = residual_weights(load_layout(FACE_MESH_LAYOUT).points_mm[:FACE_MESH_POINTS], head.vertices_mm)
         inner = [name for name in head.part_names if name.endswith("eye")]
@@ -79,7 +80,12 @@ class Fitter:
         """Fits of B crops with points (B, 478, 2) and depths (B, 478)."""
         face = slice(0, FACE_MESH_POINTS)
         return fit(
-            self.rig, self.points, points_px[:, face], weights=self.weights, depth_px=depth_px[:, face], pairs=CLOSING
+            self.rig,
+            self.points,
+            points_px[:, face],
+            weights=self.weights,
+            depth_px=depth_px[:, face],
+            pairs=self.pairs,
         )
 
     def solve(self, labels: PhotoLabels, parts: Sequence[Index]) -> Iterator[Fit]:

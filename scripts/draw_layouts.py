@@ -7,7 +7,7 @@ Usage:
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import matplotlib
@@ -18,6 +18,7 @@ from matplotlib.collections import LineCollection, PolyCollection
 from PIL import Image
 
 from anymark.canonical import CanonicalHead, Layout, available_layouts, load_layout
+from anymark.canonical.skull import Skull
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
@@ -29,6 +30,7 @@ LEFT = np.array([(0, 0, -1), (0, 1, 0), (1, 0, 0)], float)
 RIGHT_COLOUR, LEFT_COLOUR, MIDDLE_COLOUR = "#d1495b", "#00798c", "#edae49"
 WHITE_PARTS = ("right eye", "left eye", "upper teeth", "lower teeth")
 RED_PARTS = ("gums", "tongue")
+BONES = "bones"
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,8 @@ class Look:
     size: float = 16.0
     hide: bool = False
     """Whether points that face away from the viewer are left out."""
+    bones: tuple[str, ...] = ()
+    """Bodies of the skull to show, where the points lie on them."""
 
 
 HEAD = ((-100, 100, -150, 155), (-140, 95, -150, 155))
@@ -50,24 +54,26 @@ LOOKS = {
     "eyes": Look(((-62, 62, 5, 65), (-110, -50, 5, 65)), size=14),
     "irises": Look(((-62, 62, 5, 65), (-110, -50, 5, 65)), size=26),
     "teeth": Look(((-45, 45, -75, 5), (-125, -35, -75, 5)), skin_alpha=0.12, size=12),
+    "skull": Look(((-100, 100, -100, 150), (-140, 95, -100, 150)), 0.16, 12, True, ("mandible", "skull")),
+    "mandible": Look(((-80, 80, -95, 20), (-115, 0, -95, 20)), 0.16, 12, True, ("mandible",)),
     "dense-500": Look(HEAD, size=10, hide=True),
     "dense-5k": Look(HEAD, size=2.5, hide=True),
     "dense-50k": Look(HEAD, size=0.3, hide=True),
 }
 
 
-def vertex_normals(head: CanonicalHead) -> np.ndarray:
+def vertex_normals(mesh: CanonicalHead | Skull) -> np.ndarray:
     """(V, 3) unit normals, weighted by area."""
-    a, b, c = np.moveaxis(head.vertices_mm[head.triangles].astype(float), 1, 0)
-    normals = np.zeros(head.vertices_mm.shape)
+    a, b, c = np.moveaxis(mesh.vertices_mm[mesh.triangles].astype(float), 1, 0)
+    normals = np.zeros(mesh.vertices_mm.shape)
     for k in range(3):
-        np.add.at(normals, head.triangles[:, k], np.cross(b - a, c - a))
+        np.add.at(normals, mesh.triangles[:, k], np.cross(b - a, c - a))
     return normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
 
 
-def point_normals(head: CanonicalHead, points: np.ndarray) -> np.ndarray:
-    """(N, 3) normal at the head's vertex nearest to each point."""
-    vertices, normals = head.vertices_mm.astype(np.float32), vertex_normals(head)
+def point_normals(mesh: CanonicalHead | Skull, points: np.ndarray) -> np.ndarray:
+    """(N, 3) normal at the vertex nearest to each point."""
+    vertices, normals = mesh.vertices_mm.astype(np.float32), vertex_normals(mesh)
     near = []
     for chunk in np.array_split(points.astype(np.float32), max(1, len(points) // 500)):
         distance2 = (vertices**2).sum(1) - 2 * chunk @ vertices.T
@@ -75,29 +81,43 @@ def point_normals(head: CanonicalHead, points: np.ndarray) -> np.ndarray:
     return normals[np.concatenate(near)]
 
 
-def draw_head(axes: Axes, head: CanonicalHead, view: np.ndarray, skin_alpha: float) -> None:
+def bones_of(bodies: tuple[str, ...]) -> Skull:
+    """The skull, or a part of it."""
+    skull = Skull.load()
+    return replace(skull, triangles=skull.triangles[np.concatenate([skull.triangles_of(body) for body in bodies])])
+
+
+def draw_head(axes: Axes, head: CanonicalHead, view: np.ndarray, skin_alpha: float, skull: Skull | None) -> None:
     """Triangles shaded by their normals, the farthest first."""
-    corners = head.vertices_mm[head.triangles].astype(float) @ view.T
+    meshes = [head] if skull is None else [head, skull]
+    corners = np.vstack([mesh.vertices_mm[mesh.triangles] for mesh in meshes]).astype(float) @ view.T
     normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
     light = np.array([-0.35, 0.45, 0.82])
-    smooth = vertex_normals(head)[head.triangles].mean(1) @ view.T
+    smooth = np.vstack([vertex_normals(mesh)[mesh.triangles].mean(1) for mesh in meshes]) @ view.T
     shade = 0.42 + 0.56 * np.clip(smooth @ (light / np.linalg.norm(light)), 0, 1)
     shade = np.round(shade * 32) / 32  # few greys leave room in the palette for the points
     colour = np.repeat(shade[:, None], 4, axis=1) * (0.86, 0.86, 0.88, 1)
-    names = np.array(head.part_names)[head.part]
+    names = np.array([*head.part_names, BONES])[np.r_[head.part, np.full(len(corners) - len(head.part), -1)]]
     colour[np.isin(names, WHITE_PARTS), :3] *= 1.15
     colour[np.isin(names, RED_PARTS), :3] *= (1.0, 0.72, 0.72)
+    colour[names == BONES, :3] *= (1.06, 1.02, 0.9)
     colour[head.triangles_of("right iris", "left iris"), :3] *= 0.7
     colour[head.triangles_of("right pupil", "left pupil"), :3] *= 0.25
     colour = np.clip(colour, 0, 1)
-    inside = np.isin(names, WHITE_PARTS + RED_PARTS)
+    inside = np.isin(names, (*WHITE_PARTS, *RED_PARTS, BONES))
+    if skull is not None:
+        colour[~inside, :3] *= (1.0, 0.8, 0.72)
+        normals[np.isin(names, RED_PARTS), 2] = -1  # gums lie before bone: not drawn
     colour[:, 3] = np.where(inside, 1.0, skin_alpha)
     order = np.argsort(corners[:, :, 2].mean(1))
     order = order[normals[order, 2] > 0]
     if skin_alpha < 1:
         order = np.r_[order[inside[order]], order[~inside[order]]]
-    edge = colour[order] if skin_alpha == 1 else "none"  # hairlines of the same colour close the gaps
+    # hairlines of the same colour close the gaps
+    edge = colour[order]
+    if skin_alpha < 1:
+        edge[:, 3] = inside[order] & (skull is not None)
     axes.add_collection(
         PolyCollection(corners[order, :, :2], facecolors=colour[order], edgecolors=edge, linewidths=0.3)
     )
@@ -120,13 +140,14 @@ def draw_points(axes: Axes, layout: Layout, view: np.ndarray, normals: np.ndarra
 
 def draw(head: CanonicalHead, layout: Layout) -> Image.Image:
     look = LOOKS.get(layout.name, Look(FACE))
-    normals = point_normals(head, layout.points_mm)
+    skull = bones_of(look.bones) if look.bones else None
+    normals = point_normals(skull or head, layout.points_mm)
     width = [box[1] - box[0] for box in look.boxes]
     height = look.boxes[0][3] - look.boxes[0][2]
     scale = 9.6 / sum(width)
     figure, axes = plt.subplots(1, 2, figsize=(9.6, height * scale), width_ratios=width, gridspec_kw={"wspace": 0.0})
     for ax, view, box in zip(axes, (FRONT, LEFT), look.boxes, strict=True):
-        draw_head(ax, head, view, look.skin_alpha)
+        draw_head(ax, head, view, look.skin_alpha, skull)
         draw_points(ax, layout, view, normals, look)
         ax.set(xlim=box[:2], ylim=box[2:], aspect="equal")
         ax.axis("off")

@@ -30,12 +30,12 @@ def dense(head: CanonicalHead, name: str, size: int, relax: int) -> Layout:
     normals = np.cross(b - a, c - a)
     normals /= np.linalg.norm(normals, axis=1, keepdims=True)
     feature = np.c_[points, NORMAL_MM * normals[triangles]]
-    chosen = np.array([_middle(feature, cell) for cell in _equal_cells(feature, size // 2)])
+    chosen = np.array([middle(feature, cell) for cell in equal_cells(feature, size // 2)])
     for _ in range(relax):
         _, owner = cKDTree(feature[chosen]).query(feature)
         order = np.argsort(owner, kind="stable")
         cells = np.split(order, np.searchsorted(owner[order], np.arange(1, len(chosen))))
-        chosen = np.array([_middle(feature, cell) for cell in cells])
+        chosen = np.array([middle(feature, cell) for cell in cells])
     n = len(chosen)
     half = points[chosen]
     regions = {}
@@ -53,7 +53,7 @@ def dense(head: CanonicalHead, name: str, size: int, relax: int) -> Layout:
     )
 
 
-def _equal_cells(feature: np.ndarray, count: int) -> list[np.ndarray]:
+def equal_cells(feature: np.ndarray, count: int) -> list[np.ndarray]:
     """Cut samples along their longest extent, again and again, in cells of the same number of samples."""
     done, todo = [], [(np.arange(len(feature)), count)]
     while todo:
@@ -68,7 +68,7 @@ def _equal_cells(feature: np.ndarray, count: int) -> list[np.ndarray]:
     return done
 
 
-def _middle(feature: np.ndarray, cell: np.ndarray) -> int:
+def middle(feature: np.ndarray, cell: np.ndarray) -> int:
     """The sample nearest to the mean of a cell."""
     return int(cell[((feature[cell] - feature[cell].mean(0)) ** 2).sum(1).argmin()])
 

@@ -18,7 +18,9 @@ SIZES = {
     "head": 4449,
     "ibug68": 68,
     "irises": 10,
+    "mandible": 300,
     "mediapipe478": 478,
+    "skull": 500,
     "teeth": 64,
     "wflw98": 98,
 }

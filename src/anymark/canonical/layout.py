@@ -99,6 +99,9 @@ class Layout:
             raise self._error(f"{what} has an index outside 0..{len(self) - 1}")
         return index.astype(np.int32)
 
+    def __repr__(self) -> str:
+        return f"Layout({self.name!r}, {len(self)} points)"
+
     def __len__(self) -> int:
         return len(self.points_mm)
 

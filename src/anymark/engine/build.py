@@ -21,7 +21,7 @@ import numpy.typing as npt
 from anymark.canonical import CanonicalHead
 from anymark.engine.fits import Fitted, Fitter, fit_photos
 from anymark.engine.heads import canonical_rig
-from anymark.engine.samples import Sample, write_shard
+from anymark.engine.samples import Sample, count_samples, write_shard
 from anymark.engine.shots import PRESETS, ShotConfig
 from anymark.engine.studio import Studio
 from anymark.errors import AnymarkError
@@ -109,8 +109,18 @@ def load_data_recipe(path: Path) -> DataRecipe:
     return recipe
 
 
-def build(recipe: DataRecipe, place: Place, processes: int, progress: Progress | None = None) -> Counter[str]:
-    """Make what is missing of a data set; returns reasons -> how many photos were left out.
+@dataclass(frozen=True)
+class Built:
+    """A finished data set."""
+
+    shards: int
+    samples: int
+    left_out: Counter[str]
+    """Reason -> photos."""
+
+
+def build(recipe: DataRecipe, place: Place, processes: int, progress: Progress | None = None) -> Built:
+    """Make what is missing of a data set.
 
     Raises:
         AnymarkError: `place.out` holds another recipe's data, something is missing, or a shard cannot be written.
@@ -144,8 +154,11 @@ def build(recipe: DataRecipe, place: Place, processes: int, progress: Progress |
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-    write_json(place.out / INDEX, {"shards": [job.name for job in jobs], "left_out": dict(counts)}, indent=2)
-    return counts
+    names = [job.name for job in jobs]
+    samples = sum(count_samples(place.out / name) for name in names)
+    content = {"shards": names, "samples": samples, "left_out": dict(counts)}
+    write_json(place.out / INDEX, content, indent=2)
+    return Built(len(jobs), samples, counts)
 
 
 def fitted_set(

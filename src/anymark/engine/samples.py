@@ -103,6 +103,19 @@ def read_shards(paths: Sequence[Path]) -> Iterator[Sample]:
             raise AnymarkError(f"{path}: not a shard of samples ({error})") from None
 
 
+def count_samples(path: Path) -> int:
+    """How many samples a shard holds.
+
+    Raises:
+        AnymarkError: it cannot be read.
+    """
+    try:
+        with tarfile.open(path) as tar:
+            return sum(name.endswith(".json") for name in tar.getnames())
+    except (OSError, tarfile.TarError) as error:
+        raise AnymarkError(f"{path}: not a shard of samples ({error})") from None
+
+
 def _add(tar: tarfile.TarFile, sample: Sample) -> None:
     picture, arrays = io.BytesIO(), io.BytesIO()
     Image.fromarray(sample.image).save(picture, "JPEG", quality=_QUALITY, subsampling=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -68,9 +69,39 @@ def test_help_of_detect_names_every_option(capsys: pytest.CaptureFixture[str]) -
     assert "about 20 px wide" in " ".join(out.replace("│", " ").split())
 
 
-def test_an_unknown_option_exits_with_2(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["detect", "a.jpg", "--layut", "x"]) == 2
-    assert "--layout" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        ("detect a.jpg --layut x", "--layut, x; did you mean --layout?"),
+        ("detect a.jpg --max-heads many", "--max-heads: .*'many'"),
+        ("detect a.jpg --search-px=1.5", "--search-px: .*'1.5'"),
+        ("detect a.jpg --json", "'--json'"),
+        ("eval", "300w, facelab189, photos"),
+        ("eval 300w", "--root"),
+        ("eval 300w --root a --subset none", "'none'.*'challenging'"),
+        ("export", "RUN.*OUT"),
+        ("demo a b", "Unrecognized options: b"),
+    ],
+)
+def test_options_that_a_command_does_not_take_are_named_in_one_line(
+    capsys: pytest.CaptureFixture[str], argv: str, said: str
+) -> None:
+    assert main(argv.split()) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert re.fullmatch(rf"anymark: .*{said}.* \(anymark {argv.split()[0]} --help says more\)\n", err)
+
+
+@pytest.mark.parametrize(
+    ("name", "usage"),
+    [("detect", "FILES..."), ("demo", "[FILE] [--layout"), ("train", "RECIPE"), ("export", "RUN OUT [--name NAME]")],
+)
+def test_help_names_what_is_wanted(capsys: pytest.CaptureFixture[str], name: str, usage: str) -> None:
+    assert main([name, "--help"]) == 0
+    out = capsys.readouterr().out
+    assert usage in out.splitlines()[0]
+    assert "{None}" not in out
+    assert "(default: )" not in out
 
 
 @dataclass
@@ -88,6 +119,36 @@ def test_a_missing_extra_is_named(capsys: pytest.CaptureFixture[str], monkeypatc
     monkeypatch.setitem(COMMANDS, "train", Entry(f"{__name__}:Needy", ""))
     with pytest.raises(ModuleNotFoundError):  # not an extra's: a bug, to be seen whole
         main(["train"])
+
+
+@dataclass
+class Stopped:
+    """A command that Ctrl-C hits while a library loads."""
+
+    def run(self) -> int:
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt as stop:
+            raise ImportError("initialization failed") from stop
+
+
+@dataclass
+class Unlucky:
+    """A command whose library is broken."""
+
+    def run(self) -> int:
+        raise ImportError("initialization failed")
+
+
+def test_stopping_while_a_library_loads_is_one_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(COMMANDS, "eval", Entry(f"{__name__}:Stopped", ""))
+    assert main(["eval"]) == 130
+    assert capsys.readouterr().err == "anymark: stopped\n"
+    monkeypatch.setitem(COMMANDS, "eval", Entry(f"{__name__}:Unlucky", ""))
+    with pytest.raises(ImportError):
+        main(["eval"])
 
 
 def test_the_command_exits_with_its_code() -> None:

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import io
+import re
 import sys
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from contextlib import redirect_stderr
+from itertools import pairwise
+from typing import NamedTuple, Protocol, runtime_checkable
+
+from anymark.errors import AnymarkError
 
 
+@runtime_checkable
 class Command(Protocol):
     """A dataclass whose fields are the options of a subcommand; tyro fills it."""
 
@@ -32,6 +39,7 @@ COMMANDS = {
     "demo": Entry("anymark.commands.demo:Demo", "detect on scikit-image's astronaut, or on your own photo"),
     "eval": Entry("anymark.commands.eval:Eval", "score a model on 300-W, on few-shot points or on held-out photos"),
     "bench": Entry("anymark.commands.bench:Bench", "time every stage, cold start and queries a frame"),
+    "data": Entry("anymark.commands.data:Data", "make photos and labels to learn from", extra="data"),
     "train": Entry("anymark.commands.train:Train", "learn a model from a recipe", extra="train"),
     "export": Entry("anymark.commands.export:Export", "make a trained run a model that detect loads", extra="train"),
 }
@@ -39,7 +47,16 @@ COMMANDS = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code: 0, or 2 for bad input, or 130 where the user stopped it."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _main(list(sys.argv[1:] if argv is None else argv))
+    except BaseException as error:
+        if not _is_stop(error):
+            raise
+        print("anymark: stopped", file=sys.stderr)
+        return 130
+
+
+def _main(arguments: list[str]) -> int:
     name = arguments[0] if arguments else "--help"
     if name in ("-h", "--help"):
         print(_overview())
@@ -58,18 +75,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(name: str, arguments: list[str]) -> int:
-    import tyro
-
-    from anymark.errors import AnymarkError
-
     entry = COMMANDS[name]
     module, _, attribute = entry.target.partition(":")
     try:
         target: type[Command] = getattr(importlib.import_module(module), attribute)
-        command = tyro.cli(target, prog=f"anymark {name}", args=arguments)
-        return command.run()
-    except SystemExit as stop:  # tyro's, after --help or a mistyped option
-        return stop.code if isinstance(stop.code, int) else 2
+        command = _parse(name, target, arguments)
+        return command if isinstance(command, int) else command.run()
     except AnymarkError as error:
         print(f"anymark: {error}", file=sys.stderr)
         return 2
@@ -78,9 +89,52 @@ def _run(name: str, arguments: list[str]) -> int:
             raise
         print(f"anymark: {name} needs {error.name}: pip install 'anymark[{entry.extra}]'", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("anymark: stopped", file=sys.stderr)
-        return 130
+
+
+def _parse(name: str, target: type[Command], arguments: list[str]) -> Command | int:
+    """The command with its options, or the exit code after --help.
+
+    Raises:
+        AnymarkError: options that the command does not take.
+    """
+    import tyro
+
+    for option, value in pairwise(["", *arguments]):
+        # to pathlib an empty name is the current folder, where it most likely is an unset variable of a script
+        empty = option if not value else value[:-1] if value.endswith("=") else ""
+        if empty.startswith("--"):
+            raise AnymarkError(f"{empty}: an empty value")
+    box = io.StringIO()
+    try:
+        with redirect_stderr(box):
+            return tyro.cli(target, prog=f"anymark {name}", args=arguments)
+    except SystemExit as stop:
+        if stop.code in (None, 0):
+            return 0
+        raise AnymarkError(f"{_gist(box.getvalue())} (anymark {name} --help says more)") from None
+
+
+def _gist(box: str) -> str:
+    """What tyro says in a box of many lines, in one."""
+    lines = [line.strip("│| ") for line in re.sub(r"\x1b\[[\d;]*m", "", box).splitlines()[1:]]  # without its title
+    sections: list[list[str]] = [[]]
+    for line in lines:
+        if line and not line.strip("─-"):  # a rule
+            sections.append([])
+        else:
+            sections[-1].append(line)
+    first, *others = [section for section in sections if any(section)] or [[box.strip()]]  # ASCII boxes rule off titles
+    said = " ".join(first[: first.index("")] if "" in first else first).replace("{None}|", "").rstrip(".")
+    near = [line for section in others if section[0] == "Perhaps you meant:" for line in section]
+    meant = [line.split()[0] for line in near if line.startswith("--")]
+    return said + (f"; did you mean {' or '.join(meant)}?" if meant else "")
+
+
+def _is_stop(error: BaseException | None) -> bool:
+    """Whether Ctrl-C is behind an exception: libraries stopped while they load make an ImportError of it."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def _overview() -> str:

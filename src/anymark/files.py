@@ -16,21 +16,26 @@ from anymark.errors import AnymarkError
 def atomic(path: Path, mode: Literal["w", "wb"]) -> Iterator[IO[Any]]:
     """A file that appears under its name, whole, when the block ends well, and not at all otherwise.
 
+    A link stays one: the file that it names is written. Devices and pipes cannot be replaced; they are written to as
+    the block goes on.
+
     Raises:
         AnymarkError: the file cannot be written.
     """
-    if not path.name:
-        raise AnymarkError(f"{path}: cannot write (a folder)")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    replace = os.path.isfile(path) or not os.path.exists(path)
+    target = Path(os.path.realpath(path)) if replace else path  # a pipe's real path (/dev/stdout) is no path
+    written = target.with_name(f".{target.name}.{os.getpid()}.tmp") if replace else target
     try:
-        with open(temporary, "wb") if mode == "wb" else open(temporary, "w", encoding="utf-8", newline="") as file:
+        with open(written, "wb") if mode == "wb" else open(written, "w", encoding="utf-8", newline="") as file:
             yield file
-        os.replace(temporary, path)
+        if replace:
+            os.replace(written, target)
     except OSError as error:
         raise AnymarkError(f"{path}: cannot write ({(error.strerror or str(error)).lower()})") from None
     finally:
-        with suppress(OSError):  # gone by now, or never there
-            temporary.unlink()
+        if replace:
+            with suppress(OSError):  # gone by now, or never there
+                written.unlink()
 
 
 def write_json(path: Path, content: Mapping[str, Any], indent: int | None = None) -> None:

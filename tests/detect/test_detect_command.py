@@ -6,9 +6,10 @@ import csv
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -82,6 +83,35 @@ def test_bad_files_do_not_stop_the_others(run: Run) -> None:
         assert f"anymark: {name}: " in err
     assert "Traceback" not in err
     assert Path("anymark-out/two.anymark.png").exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no named pipes")
+def test_files_and_folders_that_cannot_be_opened_are_named(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    iterdir = Path.iterdir
+
+    def locked(folder: Path) -> Iterator[Path]:
+        if folder.name == "locked":
+            raise PermissionError(13, "Permission denied")
+        return iterdir(folder)
+
+    monkeypatch.setattr(Path, "iterdir", locked)
+    Path("locked").mkdir()
+    os.mkfifo("pipe.jpg")
+    long = 300 * "x" + ".jpg"
+    code, out, err = run("locked", long, "pipe.jpg", "", "one.jpg")
+    assert (code, out.split("  ")[0]) == (2, "one.jpg")
+    assert sorted(err.splitlines()) == [
+        "anymark: an empty name given as a photo",
+        "anymark: locked: permission denied",
+        "anymark: pipe.jpg: a pipe or device, not an image",
+        f"anymark: {long}: file name too long",
+    ]
+
+
+@pytest.mark.parametrize("option", ["--layout", "--out", "--csv", "--json", "--model"])
+def test_an_empty_value_is_not_the_current_folder(run: Run, option: str) -> None:
+    for given in ([option, ""], [f"{option}="]):
+        assert run("one.jpg", *given) == (2, "", f"anymark: {option}: an empty value\n")
 
 
 def test_a_folder_and_a_glob(run: Run) -> None:
@@ -187,20 +217,27 @@ def test_a_bad_model_is_named_once(run: Run, tmp_path: Path, capsys: pytest.Capt
     (tmp_path / "model").mkdir()
     code = main(["detect", "one.jpg", "two.png", "--layout", "layout.csv", "--model", "model"])
     assert (code, capsys.readouterr().err) == (2, "anymark: model: not a model (no card.json)\n")
+    long = 300 * "x"
+    assert main(["detect", "one.jpg", "--model", long]) == 2
+    assert capsys.readouterr().err.startswith(f"anymark: {long}: no such model")
 
 
-def test_stopping_keeps_what_was_done(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_stopping_keeps_what_was_done(run: Run, monkeypatch: pytest.MonkeyPatch, number: signal.Signals) -> None:
     detect = Detector.detect
+    before = signal.getsignal(number)
 
     def stop_at_two(self: Detector, image: object, *args: object, **options: object) -> object:
         if image.pixels.max() == 0:
-            raise KeyboardInterrupt
+            signal.raise_signal(number)
         return detect(self, image, *args, **options)
 
     monkeypatch.setattr(Detector, "detect", stop_at_two)
     code, _, err = run("one.jpg", "none.png", "two.png", "--json", "all.json")
     assert code == 130
     assert "stopped" in err
+    assert signal.getsignal(number) is before
+    assert not list(Path().rglob(".*.tmp"))
     assert [image["image"] for image in json.loads(Path("all.json").read_text())["images"]] == ["one.jpg"]
 
 
@@ -237,6 +274,18 @@ def test_the_demo_is_detect_on_the_astronaut(
     monkeypatch.setattr(demo, "find_spec", lambda name: None)
     assert main(["demo"]) == 2
     assert "pip install 'anymark[demo]'" in capsys.readouterr().err
+
+
+def test_the_demo_says_where_the_drawing_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (64, 64)).save("none.jpg")
+    assert main(["demo", "none.jpg", "--out", "drawn"]) == 0
+    name, drawing = capsys.readouterr().out.splitlines()[-1].split(": ")
+    assert name == "drawing"
+    with Image.open(drawing) as image:
+        assert image.size == (64, 64)
 
 
 def test_the_astronaut_is_in_scikit_image() -> None:

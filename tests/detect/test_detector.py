@@ -219,6 +219,14 @@ def test_max_heads(detector: Detector, photo: np.ndarray) -> None:
     assert [len(faces) for faces in detector.detect_batch([photo, photo], POINTS_MM, max_heads=1)] == [1, 1]
 
 
+def test_heads_and_landmarks_print_as_one_short_line(detector: Detector, photo: np.ndarray) -> None:
+    (head, *_) = detector.encode(photo)
+    for thing, said in ((head, "score="), (head.query("ibug68"), "'ibug68', 68 points")):
+        assert said in str(thing)
+        assert len(str(thing)) < 120
+        assert "\n" not in str(thing)
+
+
 def test_encode_once_query_many(detector: Detector, photo: np.ndarray) -> None:
     head = detector.encode(photo)[0]
     assert head.image_size_px == (380, 300)

@@ -57,6 +57,14 @@ def test_sparse_and_dense_layouts_leave_the_face_to_be_seen(n: int) -> None:
     assert 0 < changed < 0.6
 
 
+def test_a_few_points_close_together_are_seen_on_a_small_face() -> None:
+    ring = 2.5 * np.array([[0, 0], [1, 0], [0, 1], [-1, 0], [0, -1]])  # an iris, on a face of 100 px
+    out = draw(PHOTO, [face(np.concatenate([ring + np.array([x, 40]) for x in (30, 70)]))])
+    changed = np.abs(np.asarray(out).astype(int) - PHOTO).sum(-1) > 60
+    assert changed[:, :50].sum() >= 20
+    assert changed[:, 50:].sum() >= 20
+
+
 def test_the_smaller_region_gives_the_colour() -> None:
     regions = {"all": np.arange(4, dtype=np.int32), "lip": np.array([1, 2], np.int32)}
     colours = point_colours(face(np.zeros((5, 2)) + np.arange(5)[:, None], regions=regions).layout).tolist()

@@ -68,13 +68,22 @@ def test_a_sixteen_bit_png_and_tiff_are_scaled(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
-def test_a_camera_of_fewer_bits_is_not_black(bits: int) -> None:
+def test_a_file_of_a_camera_of_fewer_bits_is_not_black(tmp_path: Path, bits: int) -> None:
     scale = (2**bits - 1) / 255
     values = np.rint(grey() * scale).astype(np.uint16)
     values[0, 0] = 2**bits - 1
-    error = np.abs(load_image(values).astype(int) - rgb())
+    error = np.abs(load_image(saved(tmp_path / "a.png", Image.fromarray(values))).astype(int) - rgb())
     error[0, 0] = 0
     assert error.max() <= 1
+
+
+def test_frames_of_16_bits_are_scaled_alike_whatever_is_in_them() -> None:
+    dark, bright = np.full((20, 30), 4000, np.uint16), np.full((20, 30), 4000, np.uint16)
+    bright[3, 4] = 65535
+    a, b = load_image(dark), load_image(bright)
+    assert np.array_equal(a[10:], b[10:])
+    assert b[3, 4].tolist() == [255, 255, 255]
+    assert a[0, 0, 0] == round(4000 / 257)
 
 
 def test_floats_in_files() -> None:
@@ -213,10 +222,11 @@ def test_bad_files_are_named(tmp_path: Path) -> None:
     assert "folder" in one_line(tmp_path)
 
 
-@pytest.mark.parametrize("seed", range(30))
+@pytest.mark.parametrize("seed", range(66))
 def test_whatever_is_broken_in_a_file_is_one_of_our_errors(tmp_path: Path, seed: int) -> None:
     rng = np.random.default_rng(seed)
-    suffix = [".jpg", ".png", ".tif", ".gif", ".webp", ".bmp"][seed % 6]
+    kinds = [".jpg", ".png", ".tif", ".gif", ".webp", ".bmp", ".avif", ".jp2", ".tga", ".mpo", ".ppm"]
+    suffix = kinds[seed % len(kinds)]
     content = bytearray(saved(tmp_path / f"a{suffix}", Image.fromarray(rgb())).read_bytes())
     for place in rng.integers(0, len(content), 12):
         content[place] = rng.integers(256)
@@ -226,6 +236,11 @@ def test_whatever_is_broken_in_a_file_is_one_of_our_errors(tmp_path: Path, seed:
         warnings.simplefilter("ignore")  # Pillow's, about the damage
         with contextlib.suppress(AnymarkError):
             open_photo(path)
+
+
+def test_a_name_that_no_file_can_have_is_one_of_our_errors() -> None:
+    assert "embedded null" in one_line("a\0b.jpg")
+    assert "too long" in one_line("a" * 5000 + ".jpg")
 
 
 def test_a_decompression_bomb_is_refused_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +48,14 @@ def head(folder: Path) -> tuple[Landmarker, np.ndarray]:
     """A model, and the code of a blob."""
     landmarker = Landmarker(Model(folder, "landmarks", threads=1))
     return landmarker, landmarker.encode(blobs(SIZE, SIZE, (30, 35), sigma=4)[None])[0]
+
+
+def test_the_product_in_blocks_is_the_whole_one(folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    landmarker, code = head(folders["basis"])
+    whole = landmarker.landmarks(code, POINTS)
+    for rows in (0, 1, 7, 999):  # at least one, and blocks that leave a rest
+        monkeypatch.setattr(landmarker_module, "_MULTIPLIED_AT_ONCE", rows * code.size)
+        np.testing.assert_allclose(landmarker.landmarks(code, POINTS), whole, atol=1e-6)
 
 
 @pytest.mark.parametrize("predictor", ["basis", "mlp"])
@@ -101,3 +111,19 @@ def test_only_so_many_layouts_are_kept(folders: dict[str, Path]) -> None:
     for i in range(100):
         landmarker.landmarks(code, POINTS[i : i + 1])
     assert len(landmarker._bases) == landmarker_module._CACHED_LAYOUTS
+
+
+def test_many_threads_may_ask_one_model(folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    landmarker, code = head(folders["basis"])
+    monkeypatch.setattr(landmarker_module, "_CACHED_LAYOUTS", 2)  # so that layouts come and go
+    layouts = [POINTS[i : i + 10] for i in range(0, 60, 10)]
+    wanted = [landmarker.landmarks(code, layout) for layout in layouts]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            answers = list(pool.map(lambda i: landmarker.landmarks(code, layouts[i % 6]), range(600)))
+    finally:
+        sys.setswitchinterval(interval)
+    for i, answer in enumerate(answers):
+        np.testing.assert_allclose(answer, wanted[i % 6], atol=1e-6)

@@ -91,3 +91,30 @@ def _side(face: Landmarks) -> float:
 def test_no_face_where_there_is_none(name: str, detector: Detector, pictures: Path) -> None:
     (path,) = pictures.glob(f"{name}.*")
     assert detector.detect(path) == []
+
+
+@pytest.mark.parametrize("degrees", [90, 180, 270])
+def test_a_head_is_found_however_the_photo_lies(degrees: int, detector: Detector, pictures: Path) -> None:
+    """Quarter turns lose no pixel, so the points must turn with them."""
+    with Image.open(pictures / "astronaut.png") as image:
+        photo = image.convert("RGB")
+    turned = photo.rotate(degrees, expand=True)  # anticlockwise
+    [upright], found = detector.detect(photo), detector.detect(turned)
+    assert len(found) >= 1
+    angle, middle = np.radians(degrees), np.array(photo.size) / 2
+    turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+    wanted = (upright.xy_px - middle) @ turn.T + np.array(turned.size) / 2
+    size = np.linalg.norm(upright.xy_px[36] - upright.xy_px[45])
+    errors = [np.linalg.norm(face.xy_px - wanted, axis=1).mean() / size for face in found]
+    assert min(errors) < 0.03
+
+
+def test_a_window_follows_its_head_from_frame_to_frame(detector: Detector, pictures: Path) -> None:
+    with Image.open(pictures / "astronaut.png") as image:
+        frames = [np.roll(np.asarray(image.convert("RGB")), (4 * k, 7 * k), (0, 1)) for k in range(6)]
+    [head] = detector.encode(frames[0])
+    first = head.query("ibug68").xy_px
+    for k, frame in enumerate(frames):
+        [head] = detector.encode(frame, [head.next_window()])
+        moved = head.query("ibug68").xy_px - (7 * k, 4 * k)
+        assert np.linalg.norm(moved - first, axis=1).mean() < 1.0

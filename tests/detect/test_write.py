@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -81,6 +84,33 @@ def test_a_place_that_cannot_be_written_to_is_named(tmp_path: Path) -> None:
             file.write("a")
         assert str(path) in str(caught.value)
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_link_stays_one_and_its_file_is_written(tmp_path: Path) -> None:
+    for folder in ("here", "there"):
+        (tmp_path / folder).mkdir()
+    link, file = tmp_path / "here" / "a.json", tmp_path / "there" / "b.json"
+    link.symlink_to(file)
+    for content in ({"a": 1}, {"a": 2}):  # first the file is not there yet, then it is
+        write_json(link, content)
+        assert json.loads(file.read_text()) == content
+        assert link.is_symlink()
+    assert sorted(p.name for p in tmp_path.rglob("*.json")) == ["a.json", "b.json"]
+    assert sum(p.is_file() for p in tmp_path.rglob("*")) == 2
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no named pipes")
+def test_a_pipe_is_written_to_and_not_replaced(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    read: list[str] = []
+    reader = threading.Thread(target=lambda: read.append(pipe.read_text()), daemon=True)
+    reader.start()
+    write_json(pipe, {"a": 1})
+    reader.join(10)
+    assert read == ['{"a": 1}\n']
+    assert pipe.is_fifo()
+    assert [p.name for p in tmp_path.iterdir()] == ["pipe"]
 
 
 def test_numbers_that_json_lacks_leave_the_old_file(tmp_path: Path) -> None:

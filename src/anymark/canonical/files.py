@@ -79,12 +79,12 @@ def _load_file(path: Path) -> Layout:
 
 def _check_unit(path: Path, layout: Layout) -> None:
     """Metres and centimetres shrink a head to a blob at the origin, deep inside the head, where nothing is."""
-    reach = float(np.linalg.norm(layout.points_mm, axis=1).max())
-    if len(layout) > 1 and reach < 20:
+    reach = float(np.median(np.linalg.norm(layout.points_mm, axis=1)))
+    if len(layout) > 1 and reach < 15:
         unit = "metres or unit-cube coordinates" if reach < 2 else "centimetres"
         raise AnymarkError(
-            f"{path}: all points lie within {reach:.2g} mm of the middle of the head; positions must be millimetres, "
-            f"these look like {unit}"
+            f"{path}: half of the points lie within {reach:.2g} mm of the middle of the head; positions must be "
+            f"millimetres, these look like {unit}"
         )
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -36,10 +38,10 @@ class Detect:
     """Find the points of every head in photos.
 
     Draws them, writes them as JSON and prints a line a face. A bad file is named on stderr, the others are still done,
-    and the exit code is 2.
+    and the exit code is 2. Ctrl-C and SIGTERM stop it: what was done is written, and the exit code is 130.
     """
 
-    files: Positional[Annotated[tuple[str, ...], arg(metavar="FILES...")]]
+    files: Positional[Annotated[tuple[str, ...], arg(metavar="FILES...", help_behavior_hint="(one or more)")]]
     """Photos, folders (their images) and globs."""
     layout: Annotated[str | None, arg(metavar="NAME|FILE")] = None
     """Points to look for; ibug68 unless --point is given."""
@@ -47,7 +49,8 @@ class Detect:
     """A single point, in millimetres of the head frame (+x = the subject's left, +y up, +z out of the face); it is
     added to the layout, if there is one."""
     out: Annotated[Path | None, arg(metavar="DIR")] = None
-    """Folder for a drawing and a JSON file of each photo; anymark-out unless --json or --csv is given."""
+    """Folder for a drawing and a JSON file of each photo; anymark-out unless --json or --csv is given. Photos above 64
+    megapixels are drawn at a half, a quarter or an eighth of their size."""
     json: Annotated[Path | None, arg(metavar="FILE")] = None
     """One JSON file of all photos."""
     csv: Annotated[Path | None, arg(metavar="FILE")] = None
@@ -68,6 +71,10 @@ class Detect:
         Raises:
             AnymarkError: nothing can be done at all: a bad layout, model or place to write to.
         """
+        with _stopped_by_sigterm():
+            return self._run()
+
+    def _run(self) -> int:
         if not self.files:
             raise AnymarkError("no photos given: anymark detect FILES...")
         if self.max_heads is not None and self.max_heads < 1:
@@ -76,7 +83,7 @@ class Detect:
         paths, problems = _expand(self.files)
         out = self.out or (None if self.json or self.csv else DEFAULT_OUT)
         names = output_names(paths)
-        targets = [_targets(path, out / name) if out else () for path, name in zip(paths, names, strict=True)]
+        targets = [targets_of(path, out / name) if out else () for path, name in zip(paths, names, strict=True)]
         layouts = [Path(self.layout)] if self.layout and Path(self.layout).suffix else []
         check_targets(filter(None, (self.json, self.csv, *chain(*targets))), [*paths, *layouts])
         detector = Detector(self.model, self.locator, search_px=self.search_px)
@@ -114,7 +121,7 @@ class Detect:
         targets: Sequence[Path],
         sinks: Sequence[Callable[[Found], None]],
     ) -> None:
-        """One photo; `targets` as of `_targets`, or empty where neither is wanted."""
+        """One photo; `targets` as of `targets_of`, or empty where neither is wanted."""
         photo = open_photo(path)
         faces = detector.detect(photo, layout, max_heads=self.max_heads)
         name = os.fsencode(path).decode("utf-8", "replace")  # a name may hold bytes that no file or terminal takes
@@ -184,10 +191,23 @@ def _expand(names: Sequence[str]) -> tuple[list[Path], list[AnymarkError]]:
     return list(found), problems
 
 
-def _targets(photo: Path, stem: Path) -> tuple[Path, Path]:
+def targets_of(photo: Path, stem: Path) -> tuple[Path, Path]:
     """Where the drawing and the JSON of a photo go."""
     suffix = ".jpg" if photo.suffix.lower() in _JPEG_SUFFIXES else ".png"
     return stem.with_name(stem.name + suffix), stem.with_name(stem.name + ".json")
+
+
+@contextmanager
+def _stopped_by_sigterm() -> Iterator[None]:
+    """SIGTERM does what Ctrl-C does, so that what was done is written and no temporary file is left."""
+    if threading.current_thread() is not threading.main_thread():  # only there may signals be set
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _make_folder(folder: Path) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-import tyro
+from tyro.conf import Positional, arg
 
 
 @dataclass(frozen=True)
@@ -16,15 +16,16 @@ class Export:
     A run that is still going can be exported: its last checkpoint's average is taken.
     """
 
-    run_folder: Annotated[Path, tyro.conf.Positional]
+    run_folder: Positional[Annotated[Path, arg(metavar="RUN")]]
     """A folder made by `anymark train`."""
-    out: Annotated[Path, tyro.conf.Positional]
+    out: Positional[Annotated[Path, arg(metavar="OUT")]]
     """The model folder to write; a model that is there is replaced whole, anything else is left alone."""
-    name: str | None = None
+    name: Annotated[str | None, arg(metavar="NAME")] = None
     """Name on the card; the folder's by default."""
-    photos: Path | None = None
+    photos: Annotated[Path | None, arg(metavar="DIR")] = None
     """Folder of photo sets; ../shared/photos by default, or `photos` beside $ANYMARK_ASSETS."""
-    cache: Path = Path("runs/cache")
+    cache: Annotated[Path, arg(metavar="DIR")] = Path("runs/cache")
+    """Folder where decoded photos are kept between runs."""
 
     def run(self) -> int:
         """Export, and print the model folder. Returns the exit code."""

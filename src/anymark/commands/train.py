@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-import tyro
+from tyro.conf import Positional, arg
 
 from anymark.errors import AnymarkError
 
@@ -19,19 +19,19 @@ class Train:
     Ctrl-C and SIGTERM save and stop; the same command goes on from there.
     """
 
-    recipe: Annotated[Path, tyro.conf.Positional]
+    recipe: Positional[Annotated[Path, arg(metavar="RECIPE")]]
     """A recipe, for example recipes/small.toml."""
-    out: Path | None = None
+    out: Annotated[Path | None, arg(metavar="DIR")] = None
     """Folder of the run; runs/NAME for recipes/NAME.toml by default."""
-    photos: Path | None = None
+    photos: Annotated[Path | None, arg(metavar="DIR")] = None
     """Folder of photo sets; ../shared/photos by default, or `photos` beside $ANYMARK_ASSETS."""
-    cache: Path = Path("runs/cache")
+    cache: Annotated[Path, arg(metavar="DIR")] = Path("runs/cache")
     """Folder where decoded photos are kept between runs."""
     accelerator: Literal["auto", "cpu", "gpu", "mps"] = "auto"
-    devices: int | None = None
+    devices: Annotated[int | None, arg(metavar="N")] = None
     """Processes, each on a GPU of its own or on the CPU: all GPUs, or one on the CPU, by default. Each draws its own
     batch, so a step sees as many."""
-    limit: int | None = None
+    limit: Annotated[int | None, arg(metavar="N")] = None
     """At most so many photos of each source, to try a recipe out."""
 
     def run(self) -> int:

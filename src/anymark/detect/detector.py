@@ -43,6 +43,14 @@ class Head:
     """(width, height) of the photo, upright."""
     landmarker: Landmarker
 
+    def __repr__(self) -> str:
+        return f"Head(box_px={self.box_px.round(1).tolist()}, score={self.score:.2f})"
+
+    def next_window(self) -> Window:
+        """The window about the face as its landmarks show it: where to look in the next frame of a video."""
+        box = found_face(self)
+        return Window.from_box(box.box_px, self.landmarker.window_scale, box.roll_rad)
+
     def query(self, points: Points) -> Landmarks:
         """Where these points are; any layout, any number of times.
 
@@ -192,36 +200,32 @@ class Detector:
     def _located(self, photo: Photo, max_heads: int | None) -> list[Head]:
         """The heads of a photo, largest first, without what the landmark model does not recognise as one."""
         most = self.landmarker.most_unsure if self._most_unsure is None else self._most_unsure
-        heads = [head for head in self._heads_in(photo, self.locator.locate(photo)) if _unsureness(head) <= most]
+        heads = [head for head in self._heads_in(photo, self.locator.locate(photo)) if unsureness(head) <= most]
         # two boxes of the locator may have come to lie on one face at the second look
         boxes = np.array([head.box_px for head in heads]).reshape(-1, 4)
         kept = one_a_face(boxes, np.array([head.score for head in heads]))
         return [heads[i] for i in kept][:max_heads]
 
     def _heads_in(self, photo: Photo, boxes: Sequence[Box]) -> list[Head]:
-        heads = self._look(photo, boxes)
+        heads = self._righted(photo, boxes, self._look(photo, boxes))
         for _ in range(self._looks - 1):
-            heads = self._look(photo, [self._found_face(head) for head in heads])
+            heads = self._look(photo, [found_face(head) for head in heads])
         return heads
+
+    def _righted(self, photo: Photo, boxes: Sequence[Box], heads: Sequence[Head]) -> list[Head]:
+        """Heads that may lie on their sides or upside down, which locators tell badly: the surest of four looks."""
+        out = list(heads)
+        for i, (box, head) in enumerate(zip(boxes, heads, strict=True)):
+            if unsureness(head) > self.landmarker.most_unsure:
+                turned = [Box(box.box_px, box.score, box.roll_rad + k * math.pi / 2) for k in (1, 2, 3)]
+                out[i] = min([head, *self._look(photo, turned)], key=unsureness)
+        return out
 
     def _look(self, photo: Photo, boxes: Sequence[Box]) -> list[Head]:
         scale = self.landmarker.window_scale
         windows = [Window.from_box(box.box_px, scale, box.roll_rad) for box in boxes]
         views = [self._view(photo, window, box.box_px, box.score) for window, box in zip(windows, boxes, strict=True)]
         return self._encode(views)
-
-    def _found_face(self, head: Head) -> Box:
-        """The face's box and roll as the landmarks of a first look show them."""
-        points = head.query("mediapipe478").xy_px.astype(np.float64)
-        face, eyes = points[:FACE_MESH_POINTS], points[np.array(EYE_CORNERS)].mean(1)
-        roll = roll_of(np.concatenate([face.min(0), face.max(0), *eyes]))
-        # the box of the face as it lies upright in its window, about the same centre: the window is turned, not the box
-        cos, sin = math.cos(roll), math.sin(roll)
-        turn = np.array([[cos, -sin], [sin, cos]])
-        upright = face @ turn
-        low, high = upright.min(0), upright.max(0)
-        centre, half = turn @ (low + high) / 2, (high - low) / 2
-        return Box(np.concatenate([centre - half, centre + half]), head.score, roll)
 
     def _view(self, photo: Photo, window: Window, box_px: npt.NDArray[np.float64], score: float) -> _View:
         pixels = crop(photo.pixels, window.scaled(1 / photo.shrink), self.landmarker.input_size)
@@ -252,7 +256,21 @@ class _View:
     pixels: npt.NDArray[np.uint8]
 
 
-def _unsureness(head: Head) -> float:
+def found_face(head: Head) -> Box:
+    """The face's box and roll as the landmarks of a first look show them."""
+    points = head.query("mediapipe478").xy_px.astype(np.float64)
+    face, eyes = points[:FACE_MESH_POINTS], points[np.array(EYE_CORNERS)].mean(1)
+    roll = roll_of(np.concatenate([face.min(0), face.max(0), *eyes]))
+    # the box of the face as it lies upright in its window, about the same centre: the window is turned, not the box
+    cos, sin = math.cos(roll), math.sin(roll)
+    turn = np.array([[cos, -sin], [sin, cos]])
+    upright = face @ turn
+    low, high = upright.min(0), upright.max(0)
+    centre, half = turn @ (low + high) / 2, (high - low) / 2
+    return Box(np.concatenate([centre - half, centre + half]), head.score, roll)
+
+
+def unsureness(head: Head) -> float:
     """The median sigma of the face mesh over the longer side of the face's box."""
     sigma_px = head.query("mediapipe478").sigma_px[:FACE_MESH_POINTS]
     return float(np.median(sigma_px)) / float((head.box_px[2:] - head.box_px[:2]).max())

@@ -29,6 +29,8 @@ _HALO = (10, 14, 20, 255)
 _EDGE_ALPHA = 150
 _DENSE = 1500  # layouts with more points get bare dots that the face shows through
 _DENSE_ALPHA = 170
+_FEW = 100  # layouts with at most so many points may overlap on a small face rather than vanish
+_LEAST_RADIUS = 1.0
 _MOST_OVERLAY_PIXELS = 16_000_000
 
 
@@ -49,7 +51,7 @@ def draw(image: Source, faces: Sequence[Landmarks], point_px: float | None = Non
     photo = open_photo(image)
     canvas = Image.fromarray(photo.pixels)
     for face in faces:
-        _draw_face(canvas, face, face.xy_px / np.float32(photo.shrink), point_px)
+        _draw_face(canvas, face, photo.shrink, point_px)
     return canvas
 
 
@@ -69,9 +71,9 @@ def point_colours(layout: Layout) -> npt.NDArray[np.uint8]:
     return colours
 
 
-def _draw_face(canvas: Image.Image, face: Landmarks, xy: npt.NDArray[np.float32], point_px: float | None) -> None:
-    side = math.sqrt(max(1.0, float(np.prod(np.ptp(xy, axis=0))))) if len(face) > 3 else face.window.side_px / 2
-    radius = point_px or max(0.3, min(0.009 * side, 0.3 * side / math.sqrt(len(face))))
+def _draw_face(canvas: Image.Image, face: Landmarks, shrink: int, point_px: float | None) -> None:
+    xy = face.xy_px / np.float32(shrink)
+    radius = point_px or _radius(xy, math.sqrt(float(np.prod(face.box_px[2:] - face.box_px[:2]))) / shrink)
     margin = 3 * radius + 2
     low = np.maximum(np.floor(xy.min(0) - margin), 0).astype(int)
     high = np.minimum(np.ceil(xy.max(0) + margin), canvas.size).astype(int)
@@ -86,6 +88,13 @@ def _draw_face(canvas: Image.Image, face: Landmarks, xy: npt.NDArray[np.float32]
     patch = canvas.crop((*low.tolist(), *high.tolist())).convert("RGBA")
     patch.alpha_composite(overlay.reduce(factor) if factor > 1 else overlay)
     canvas.paste(patch.convert("RGB"), tuple(low.tolist()))
+
+
+def _radius(xy: npt.NDArray[np.float32], face_px: float) -> float:
+    """A point's radius: a fraction of the face's side, so that the two irises get no smaller dots than the whole face,
+    and less where points are crowded, but never too small to be seen."""
+    apart = math.sqrt(max(1.0, float(np.prod(np.ptp(xy, axis=0)))) / len(xy)) if len(xy) > 3 else math.inf
+    return max(_LEAST_RADIUS if len(xy) <= _FEW else 0.3, min(0.01 * face_px, 0.3 * apart))
 
 
 def _draw_layout(pen: ImageDraw.ImageDraw, layout: Layout, xy: npt.NDArray[np.float32], radius: float) -> None:

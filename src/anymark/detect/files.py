@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -24,15 +25,20 @@ def photos(name: str) -> list[Path]:
     A file that is named outright is taken as it is, so that what is wrong with it can be said when it is opened.
 
     Raises:
-        AnymarkError: a folder without images, or a glob that fits nothing.
+        AnymarkError: an empty name, a folder without images or that cannot be read, or a glob that fits nothing.
     """
+    if not name:  # an unset variable of a script; to pathlib, the current folder
+        raise AnymarkError("an empty name given as a photo")
     path = Path(name)
-    if path.is_dir():
-        found = _images(path.iterdir())
+    if os.path.isdir(path):
+        try:
+            found = _images(path.iterdir())
+        except OSError as error:
+            raise AnymarkError(f"{name}: {(error.strerror or str(error)).lower()}") from None
         if not found:
             raise AnymarkError(f"{name}: no images in this folder")
         return found
-    if not path.exists() and glob.has_magic(name):
+    if not os.path.exists(path) and glob.has_magic(name):
         found = _images(map(Path, glob.glob(name, recursive=True)))
         if not found:
             raise AnymarkError(f"{name}: no image fits")
@@ -55,4 +61,4 @@ def output_names(paths: Iterable[Path]) -> list[str]:
 
 
 def _images(paths: Iterable[Path]) -> list[Path]:
-    return sorted(p for p in paths if p.suffix.lower() in SUFFIXES and not p.stem.endswith(MARK) and p.is_file())
+    return sorted(p for p in paths if p.suffix.lower() in SUFFIXES and not p.stem.endswith(MARK) and os.path.isfile(p))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import struct
+import stat
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,8 +36,6 @@ _UPRIGHT = {
 }
 # Cameras of 10 to 14 bits store their numbers unscaled in 16-bit files; such a picture divided by 65535 would be black.
 _FULL_SCALES = (255, 1023, 4095, 16383, 65535)
-# What Pillow's decoders raise on damaged files, beside OSError.
-_DAMAGE = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, struct.error)
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,8 +57,9 @@ Source = str | os.PathLike[str] | Image.Image | npt.NDArray[Any] | Photo
 def open_photo(source: Source, max_pixels: int = MAX_WORKING_PIXELS) -> Photo:
     """Read a photo: a file, a Pillow image or an array.
 
-    EXIF orientation is applied; transparency is laid on white; 16-bit numbers are scaled to 8 bits (from 8, 10, 12 or
-    14 bits where these hold them all: many cameras use no more); of an animation, the first frame is taken.
+    EXIF orientation is applied; transparency is laid on white; of an animation, the first frame is taken. Numbers of 16
+    bits are scaled to 8. Grey files of 16 bits are taken as 8, 10, 12 or 14 bits where these hold all their numbers, as
+    many cameras use no more; arrays of uint16 are not, so that the frames of a video are all scaled alike.
 
     Args:
         source: Arrays are (H, W), (H, W, 1), (H, W, 3) RGB or (H, W, 4) RGBA, of uint8, uint16, bool or floats in 0..1.
@@ -79,13 +78,19 @@ def open_photo(source: Source, max_pixels: int = MAX_WORKING_PIXELS) -> Photo:
     if not isinstance(source, str | os.PathLike):
         raise AnymarkError(f"{source!r:.80} is no photo: a file, a Pillow image or an array is")
     path = Path(source)
-    if path.is_dir():
-        raise AnymarkError(f"{path}: a folder, not an image")
     try:
+        mode = path.stat().st_mode
+        if not stat.S_ISREG(mode):  # to open a pipe would wait for whoever writes to it
+            raise AnymarkError(f"{path}: {'a folder' if stat.S_ISDIR(mode) else 'a pipe or device'}, not an image")
         with path.open("rb") as file:
             return _decode(str(path), _open_file(str(path), file), max_pixels, draft=True)
-    except OSError as error:
-        raise AnymarkError(f"{path}: {(error.strerror or str(error)).lower()}") from None
+    except AnymarkError:
+        raise
+    except (OSError, ValueError) as error:  # a name may hold what no name can
+        said = (isinstance(error, OSError) and error.strerror) or str(error)
+        raise AnymarkError(
+            f"{str(path)!r:.200}: {said.lower()}" if "\0" in str(path) else f"{path}: {said.lower()}"
+        ) from None
 
 
 def load_image(source: Source) -> npt.NDArray[np.uint8]:
@@ -108,8 +113,12 @@ def _open_file(name: str, file: BinaryIO) -> Image.Image:
         raise AnymarkError(f"{name}: not an image (cannot identify)") from None
     except Image.DecompressionBombError:
         raise AnymarkError(f"{name}: too large ({2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels is the limit)") from None
-    except _DAMAGE as error:
-        raise AnymarkError(f"{name}: damaged image ({error})") from None
+    except Exception as error:  # Pillow's readers raise whatever they stumble over
+        raise _damaged(name, error) from None
+
+
+def _damaged(name: str, error: Exception) -> AnymarkError:
+    return AnymarkError(f"{name}: damaged image ({' '.join(str(error).split())[:100] or type(error).__name__})")
 
 
 def _decode(name: str, image: Image.Image, max_pixels: int, draft: bool = False) -> Photo:
@@ -132,8 +141,8 @@ def _decode(name: str, image: Image.Image, max_pixels: int, draft: bool = False)
         pixels = np.asarray(rgb)
     except MemoryError:
         raise AnymarkError(f"{name}: {width} x {height} does not fit into memory") from None
-    except _DAMAGE as error:
-        raise AnymarkError(f"{name}: damaged image ({error})") from None
+    except Exception as error:
+        raise _damaged(name, error) from None
     return Photo(pixels, shrink, (height, width) if orientation >= 5 else (width, height))
 
 
@@ -141,7 +150,7 @@ def _orientation(image: Image.Image) -> int:
     """EXIF orientation, 1 to 8."""
     try:
         orientation = int(image.getexif().get(_ORIENTATION_TAG, 1))
-    except _DAMAGE:
+    except Exception:
         return 1  # damaged EXIF is no reason to refuse a sound picture
     return orientation if orientation in _UPRIGHT else 1
 
@@ -187,7 +196,7 @@ def _array_to_rgb(array: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
     if array.ndim not in (2, 3) or array.size == 0 or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)):
         raise AnymarkError(f"{what}: an image is (H, W), (H, W, 1), (H, W, 3) or (H, W, 4)")
     if array.dtype == np.uint16:
-        array = _integers_to_uint8(array)
+        array = np.rint(array / np.float32(257)).astype(np.uint8)
     elif array.dtype == bool:
         array = array.astype(np.uint8) * np.uint8(255)
     elif array.dtype.kind == "f":

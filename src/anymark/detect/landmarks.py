@@ -47,6 +47,10 @@ class Landmarks:
         object.__setattr__(self, "box_px", check_box(self.box_px))
         object.__setattr__(self, "score", float(self.score))
 
+    def __repr__(self) -> str:
+        where = self.box_px.round(1).tolist()
+        return f"Landmarks({self.layout.name!r}, {len(self)} points, box_px={where}, score={self.score:.2f})"
+
     def __len__(self) -> int:
         return len(self.xy_px)
 

@@ -102,6 +102,9 @@ class Model:
             session = onnxruntime.InferenceSession(content, options, providers=self._providers)
         except Exception as error:  # onnxruntime's exceptions share no base class of their own
             raise AnymarkError(f"{path}: onnxruntime cannot load it ({_first_line(error)})") from None
+        missing = [name for name in self._providers if name not in session.get_providers()]
+        if missing:  # onnxruntime would go on with the processor and say nothing
+            raise AnymarkError(f"{missing[0]}: onnxruntime has it, but it does not start on this machine")
         names = [output.name for output in session.get_outputs()]
         if not set(outputs) <= set(names):
             raise AnymarkError(f"{path}: gives {', '.join(names)}, not {', '.join(outputs)}")
@@ -137,11 +140,13 @@ def available_models(kind: str) -> list[str]:
 
 def _find(name_or_folder: str | os.PathLike[str], kind: str) -> Path:
     folder = Path(name_or_folder)
-    if len(folder.parts) == 1 and (MODELS / folder / "card.json").is_file():
+    # os.path rather than pathlib, whose questions raise where a name is too long or a folder may not be looked into
+    # a name is a bare word: ./small is a folder here, whatever ships
+    if os.fspath(name_or_folder) == folder.name and os.path.isfile(MODELS / folder / "card.json"):
         return MODELS / folder
-    if (folder / "card.json").is_file():
+    if os.path.isfile(folder / "card.json"):
         return folder
-    if folder.is_dir():
+    if os.path.isdir(folder):
         raise AnymarkError(f"{folder}: not a model (no card.json)")
     known = available_models(kind)
     near = difflib.get_close_matches(str(name_or_folder), known, n=3, cutoff=0.4) or known

@@ -24,12 +24,16 @@ _CORNERS = np.array([[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]])
 _REDUCING_GAP = 1.5
 
 
+MOST_SIDE_PX = 1e7
+"""Larger windows are a mistake."""
+
+
 @dataclass(frozen=True, eq=False)
 class Window:
     """A square in a photo, turned by `roll_rad` about its centre: p_px = centre + side / 2 * R(roll) @ p_window.
 
     Raises:
-        AnymarkError: a number is not finite, or the side is not positive.
+        AnymarkError: a number is not finite, or the side is not positive or beyond all sense.
     """
 
     centre_px: npt.NDArray[np.float64]
@@ -48,7 +52,7 @@ class Window:
             raise AnymarkError(f"window: {given[:120]} are not numbers") from None
         if centre.shape != (2,):
             raise AnymarkError(f"window: the centre must be (2,), not {centre.shape}")
-        if not (np.isfinite(centre).all() and math.isfinite(side) and math.isfinite(roll) and side > 0):
+        if not (np.isfinite(centre).all() and math.isfinite(roll) and 0 < side <= MOST_SIDE_PX):
             raise AnymarkError(f"window: centre {centre.tolist()}, side {side}, roll {roll} is not a square")
         object.__setattr__(self, "centre_px", centre)
         object.__setattr__(self, "side_px", side)

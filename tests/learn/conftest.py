@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from anymark.canonical import Layout, load_layout
+from anymark.learn.train import loop
 
 
 @pytest.fixture(scope="session")
@@ -84,3 +85,13 @@ def photo_root(tmp_path_factory: pytest.TempPathFactory, layout: Layout) -> Path
 @pytest.fixture(autouse=True)
 def _few_threads() -> None:
     torch.set_num_threads(2)
+
+
+@pytest.fixture(autouse=True)
+def _progress_of_the_last_step_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "SHOWN_EVERY_S", float("inf"))  # or logs would depend on how busy the machine is
+
+
+@pytest.fixture(autouse=True)
+def _no_other_assets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ANYMARK_ASSETS", raising=False)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+from collections.abc import Container
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from anymark.learn.export import export_landmarker, run_exported
 from anymark.learn.models.encoder import EncoderConfig
 from anymark.learn.models.landmarker import Landmarker
 from anymark.learn.models.predictors import PredictorConfig
-from anymark.learn.train import landmarks
+from anymark.learn.train import landmarks, loop
 from anymark.learn.train.landmarks import LandmarkTask, exact_windows
 from anymark.learn.train.loop import Stopped, fit, learning_rate, load_weights, trained_steps
 from anymark.learn.train.recipe import LandmarkRecipe, TrainConfig, load_recipe
@@ -302,14 +303,78 @@ def test_exported_graphs_agree_with_torch(tmp_path: Path, kind: str) -> None:
     assert not list(tmp_path.glob(".*"))  # nothing temporary stays behind
 
 
-def test_gradients_that_are_not_finite_do_not_reach_the_weights(
-    recipe_file: Path, photo_root: Path, tmp_path: Path
-) -> None:
-    class Explodes(LandmarkTask):
-        def loss(self, model, batch: Batch) -> torch.Tensor:
-            return super().loss(model, replace(batch, target=batch.target * float("inf")))
+class Spoilt(LandmarkTask):
+    """One pixel of these batches, counted from 0, is NaN."""
 
-    recipe = load_recipe(recipe_file)
-    run(recipe_file, photo_root, tmp_path / "run", Explodes(recipe, photo_root, None))
+    def __init__(self, recipe_file: Path, photo_root: Path, batches: Container[int]) -> None:
+        recipe = load_recipe(recipe_file)
+        assert isinstance(recipe, LandmarkRecipe)
+        super().__init__(recipe, photo_root, None)
+        self.batches, self.drawn = batches, 0
+
+    def draw(self, batch: int, generator: torch.Generator) -> Batch:
+        drawn = super().draw(batch, generator)
+        if self.drawn in self.batches:
+            drawn.image[0, 0, 5, 5] = float("nan")
+        self.drawn += 1
+        return drawn
+
+
+@pytest.mark.parametrize("spoilt", [[0], [2], [5]])
+def test_one_nan_pixel_costs_one_step(recipe_file: Path, photo_root: Path, tmp_path: Path, spoilt: list[int]) -> None:
+    metrics = run(recipe_file, photo_root, tmp_path / "run", Spoilt(recipe_file, photo_root, spoilt))
+    assert np.isfinite(metrics["NME %"])
     weights = load_file(tmp_path / "run" / "weights.safetensors")
     assert all(torch.isfinite(v.float()).all() for v in weights.values())
+    state = torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)
+    assert all(torch.isfinite(v.float()).all() for v in state["model"].values())
+    counters = {int(v) for k, v in state["model"].items() if k.endswith("num_batches_tracked")}
+    assert counters == {5}
+    text = (tmp_path / "run" / "log.jsonl").read_text()
+    rows = [json.loads(line) for line in text.splitlines()]
+    assert [row["skipped"] for row in rows if "skipped" in row] == [1]
+    assert "NaN" not in text
+    assert (next(row for row in rows if "loss" in row)["loss"] is None) == (spoilt == [5])
+
+
+def test_a_run_of_nothing_finite_ends(
+    recipe_file: Path, photo_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "MOST_SKIPPED", 3)
+    run(recipe_file, photo_root, tmp_path / "a", Spoilt(recipe_file, photo_root, [0, 1, 3, 4]))  # never 3 in a row
+    with pytest.raises(AnymarkError, match="3 steps in a row, to step 4, gave no finite loss"):
+        run(recipe_file, photo_root, tmp_path / "b", Spoilt(recipe_file, photo_root, [1, 2, 3, 4]))
+
+
+class RunsCode:
+    """What a crafted pickle holds."""
+
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Path.touch, (self.marker,)
+
+
+@pytest.mark.parametrize("damage", ["code", "torn", "empty", "keys", "shapes", "list"])
+def test_a_damaged_checkpoint_is_one_line_and_runs_no_code(
+    recipe_file: Path, photo_root: Path, tmp_path: Path, damage: str
+) -> None:
+    with pytest.raises(Stopped):
+        run(recipe_file, photo_root, tmp_path / "run", Recorded(recipe_file, photo_root, 3))
+    path, marker = tmp_path / "run" / "last.ckpt", tmp_path / "marker"
+    state = torch.load(path, weights_only=True)
+    if damage in ("torn", "empty"):
+        path.write_bytes(path.read_bytes()[: 5000 if damage == "torn" else 0])
+    elif damage == "code":
+        torch.save({**state, "step": RunsCode(marker)}, path)
+    elif damage == "keys":
+        torch.save({key: value for key, value in state.items() if key != "optimizer"}, path)
+    elif damage == "shapes":
+        torch.save({**state, "ema": {key: value[None] for key, value in state["ema"].items()}}, path)
+    else:
+        torch.save([1, 2], path)
+    with pytest.raises(AnymarkError, match=r"last\.ckpt: no checkpoint of this run, or damaged") as caught:
+        run(recipe_file, photo_root, tmp_path / "run")
+    assert "\n" not in str(caught.value)
+    assert not marker.exists()

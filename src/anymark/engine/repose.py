@@ -159,13 +159,11 @@ class Stage:
     def _texture(self, subject: Subject, shot: Shot, normals_head: Array) -> npt.NDArray[np.uint8]:
         """The skin under the shot's light, as a picture for the renderer: square roots of linear light."""
         colour = subject.skin.colour
-        if shot.environment is not None:
-            normals = self.atlas.at(normals_head)
-            normals /= np.linalg.norm(normals, axis=1, keepdims=True) + 1e-9
-            turn = np.eye(3) if shot.R_environment_head is None else shot.R_environment_head
-            gain = shot.environment.shade(normals @ turn.T) / relative(subject.light, normals)[:, None]
+        if shot.environment is not None:  # light is smooth: that of the vertices will do
+            lit = shot.environment.shade(normals_head @ self._turn(shot).T)
+            gain = lit / relative(subject.light, normals_head)[:, None]
             colour = colour.copy()
-            colour[self.atlas.rows, self.atlas.columns] *= gain
+            colour[self.atlas.rows, self.atlas.columns] *= self.atlas.at(gain)
         out = np.full((*colour.shape[:2], 4), 255, np.uint8)
         out[..., :3] = 255 * np.sqrt(np.clip(colour, 0, 1)) + 0.5
         return out

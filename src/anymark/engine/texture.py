@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import coo_matrix, diags, spmatrix
+from scipy.sparse import coo_matrix, csr_matrix, diags, spmatrix
 from scipy.sparse.linalg import splu
 
 from anymark.canonical import CanonicalHead
@@ -55,6 +55,9 @@ class Atlas:
         """(N, 3) vertices that each texel lies between,"""
         self.weights = _barycentric(corners[own], np.stack([self.columns, self.rows], 1) + 0.5).astype(np.float32)
         """(N, 3) and how much it is of each."""
+        starts, corner = np.arange(0, 3 * len(own) + 1, 3), self.vertices.ravel()
+        shape = (len(own), len(head.vertices_mm))
+        self._interpolation = csr_matrix((self.weights.ravel(), corner, starts), shape)
         self.part = head.part[self.triangles[own]]
         mirror = self.columns // size * size + (size - 1 - self.columns % size)
         index = np.full(ids.shape, -1, np.int64)
@@ -75,7 +78,8 @@ class Atlas:
 
     def at(self, values: Array) -> Floats:
         """Values of vertices (V, ...) -> of texels (N, ...)."""
-        return np.einsum("nk,nk...->n...", self.weights, values[self.vertices]).astype(np.float32)
+        flat = self._interpolation @ np.asarray(values, np.float32).reshape(len(values), -1)
+        return flat.reshape(len(self.rows), *values.shape[1:])
 
     def picture(self, values: Array, known: Array) -> Floats:
         """(size, 2 size, C) from texels (N, C) that are known to a degree (N,).

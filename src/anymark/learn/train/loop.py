@@ -28,6 +28,9 @@ CHECKPOINT = "last.ckpt"
 WEIGHTS = "weights.safetensors"
 RECIPE = "recipe.toml"
 LOG = "log.jsonl"
+SHOWN_EVERY_S = 10.0
+MOST_SKIPPED = 50
+"""Steps in a row without a finite loss and gradient before a run gives up."""
 
 
 class Stopped(Exception):  # noqa: N818, it is no error
@@ -115,8 +118,9 @@ def fit(
         The last held-out metrics; nothing on other processes than the first.
 
     Raises:
-        AnymarkError: `out` holds another recipe's run or cannot be written, there are no such devices, or
-            `config.init`, which only a run's start needs, is missing or of another model.
+        AnymarkError: `out` holds another recipe's run or cannot be written, its checkpoint is damaged, there are no such
+            devices, `config.init`, which only a run's start needs, is missing or of another model, or `MOST_SKIPPED`
+            steps in a row gave nothing finite.
         Stopped: a signal ended it early; everything is saved. Other processes than the first return.
     """
     # what a user can get wrong comes before the launch: it starts other processes, which would wait
@@ -147,6 +151,7 @@ def fit(
     generator = Generator(device=fabric.device)
     metrics = _evaluate(task, bare, ema) if step >= config.steps and fabric.is_global_zero else {}
     saved = time.monotonic()
+    skipped = in_a_row = 0
     with _StopSignal() as stop:
         while step < config.steps:
             for group in optimizer.param_groups:
@@ -154,15 +159,25 @@ def fit(
             # seeded by the step, so that a resumed run draws what an uninterrupted one would have drawn
             generator.manual_seed((config.seed * 1_000_003 + step) * 1024 + fabric.global_rank)
             bare.train()
+            before = [buffer.clone() for buffer in bare.buffers()]
             loss = task.loss(model, task.draw(config.batch, generator))
             fabric.backward(loss)
             norm = fabric.clip_gradients(model, optimizer, max_norm=config.clip, error_if_nonfinite=False)
-            if torch.isfinite(cast(Tensor, norm)):  # a rare bad batch must not ruin the run
-                optimizer.step()
-            optimizer.zero_grad()
+            bad = not bool(torch.isfinite(loss.detach()) & torch.isfinite(cast(Tensor, norm)))
+            (bad,) = _agree(fabric, bad)
             step += 1
-            ema.update(bare, step)
-            log.step(step, loss, norm, config.batch * fabric.world_size, optimizer.param_groups[0]["lr"])
+            if bad:  # a rare bad batch must not ruin the run: its NaN would stay in running statistics for ever
+                skipped, in_a_row = skipped + 1, in_a_row + 1
+                _restore_buffers(bare, before)
+            else:
+                in_a_row = 0
+                optimizer.step()
+                ema.update(bare, step)
+            optimizer.zero_grad()
+            if in_a_row >= MOST_SKIPPED:
+                log.close()
+                raise AnymarkError(f"{out}: {in_a_row} steps in a row, to step {step}, gave no finite loss and gradient")
+            log.step(step, loss, norm, config.batch * fabric.world_size, optimizer.param_groups[0]["lr"], skipped)
             if fabric.is_global_zero and (step % config.evaluate_every == 0 or step == config.steps):
                 metrics = _evaluate(task, bare, ema)
                 log.metrics(step, metrics)
@@ -236,7 +251,7 @@ def _fabric(accelerator: str, devices: int | None, config: TrainConfig) -> Fabri
 
 def _check_recipe(out: Path, recipe_text: str) -> None:
     kept = out / RECIPE
-    if kept.exists() and kept.read_text() != recipe_text:
+    if kept.exists() and kept.read_text(encoding="utf-8", errors="replace") != recipe_text:
         raise AnymarkError(f"{out}: holds a run of another recipe; choose another --out, or delete it")
 
 
@@ -267,10 +282,26 @@ def _save(fabric: Fabric, out: Path, model: nn.Module, optimizer: Any, ema: Ema,
 
 
 def _resume(fabric: Fabric, path: Path, model: nn.Module, optimizer: Any, ema: Ema) -> int:
-    state = {"model": model, "optimizer": optimizer, "ema": ema.state, "step": 0}
-    fabric.load(path, state)
+    """Load what `_save` wrote. Not by `fabric.load`: before Lightning 2.6 that runs any code in the file."""
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        shapes = {key: value.shape for key, value in model.state_dict().items()}
+        if {key: value.shape for key, value in state["ema"].items()} != shapes:
+            raise ValueError("its average is of another model")
+        step = int(state["step"])
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+    except Exception as error:  # a damaged file may raise anything
+        why = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise AnymarkError(f"{path}: no checkpoint of this run, or damaged ({why})") from error
     ema.state = {k: v.to(fabric.device) for k, v in state["ema"].items()}
-    return int(state["step"])
+    return step
+
+
+@torch.no_grad()
+def _restore_buffers(model: nn.Module, kept: list[Tensor]) -> None:
+    for buffer, value in zip(model.buffers(), kept, strict=True):
+        buffer.copy_(value)
 
 
 def _evaluate(task: Task, model: nn.Module, ema: Ema) -> dict[str, float]:
@@ -313,19 +344,22 @@ class _Log:
             self.file = (out / LOG).open("a")
             self.board = SummaryWriter(str(out / "tensorboard"), purge_step=first + 1)
 
-    def step(self, step: int, loss: Tensor, norm: Any, images: int, lr: float) -> None:
+    def step(self, step: int, loss: Tensor, norm: Any, images: int, lr: float, skipped: int) -> None:
+        """`skipped`: steps without a finite loss and gradient, since the run started or went on."""
         self.images += images
         self.count += 1
         now = time.monotonic()
-        if not self.active or (now - self.shown < 10 and step != self.steps):
+        if not self.active or (now - self.shown < SHOWN_EVERY_S and step != self.steps):
             return
         self.loss = float(loss.detach())
         speed = self.images / (now - self.start)
         left = (self.steps - step) / max(1e-9, (step - self.first) / (now - self.start))
         row = {"step": step, "loss": self.loss, "grad_norm": float(norm), "lr": lr, "images_per_s": round(speed, 1)}
-        self._write(row)
+        self._write({**row, "skipped": skipped})
+        bad = f"  {skipped} skipped" if skipped else ""
+        shown = f"loss {self.loss:.3f}{bad}  {speed:.0f} img/s  {_duration(left)} left{self.headline}"
         print(
-            f"step {step}/{self.steps}  loss {self.loss:.3f}  {speed:.0f} img/s  {_duration(left)} left{self.headline}",
+            f"step {step}/{self.steps}  {shown}",
             file=sys.stderr,
             flush=True,
         )
@@ -339,10 +373,11 @@ class _Log:
         self._write({"step": step, **metrics})
 
     def _write(self, row: dict[str, float]) -> None:
-        self.file.write(json.dumps(row) + "\n")
+        finite = {key: value if math.isfinite(value) else None for key, value in row.items()}  # JSON has no NaN
+        self.file.write(json.dumps(finite, allow_nan=False) + "\n")
         self.file.flush()
-        for key, value in row.items():
-            if key != "step":
+        for key, value in finite.items():
+            if key != "step" and value is not None:
                 self.board.add_scalar(key, value, int(row["step"]))
 
     def close(self) -> None:

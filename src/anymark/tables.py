@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import tomllib
 import typing
 from pathlib import Path
@@ -19,6 +20,10 @@ else:
     T = TypeVar("T")
 
 
+ABOVE_0 = math.ulp(0.0)
+"""The least number above 0, as a bound."""
+
+
 def read_toml(path: Path) -> dict[str, Any]:
     """A TOML file.
 
@@ -26,7 +31,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         AnymarkError: it is missing or not TOML.
     """
     try:
-        return tomllib.loads(path.read_text())
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise AnymarkError(f"{path}: cannot be read ({error.strerror})") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -37,7 +42,7 @@ def from_table(kind: type[T], table: dict[str, Any], where: str) -> T:
     """Build a config dataclass from a TOML table.
 
     Raises:
-        AnymarkError: an unknown key, with the nearest known ones, or a value of the wrong type.
+        AnymarkError: an unknown key, with the nearest known ones, or a value that is of the wrong type or range.
     """
     known = typing.get_type_hints(kind)
     values: dict[str, Any] = {}
@@ -52,7 +57,36 @@ def from_table(kind: type[T], table: dict[str, Any], where: str) -> T:
             values[key] = from_table(hint, value, f"{where}: {key}")
         else:
             values[key] = _checked(value, hint, f"{where}: {key}")
-    return kind(**values)
+    try:
+        return kind(**values)
+    except AnymarkError as error:
+        raise AnymarkError(f"{where}: {error}") from None
+
+
+def check_numbers(config: object, *keys: str, least: float = -math.inf, most: float = math.inf) -> None:
+    """That fields of a config, numbers or tuples or tables of them, are finite and in a range.
+
+    Raises:
+        AnymarkError: one is not.
+    """
+    for key in keys:
+        value = getattr(config, key)
+        if isinstance(value, dict):
+            parts = [(f"{key}.{name}", number) for name, number in value.items()]
+        else:
+            parts = [(key, number) for number in (value if isinstance(value, tuple) else (value,))]
+        for name, number in parts:
+            if not (math.isfinite(number) and least <= number <= most):
+                raise AnymarkError(f"{name}: {number!r} must be {_range_words(least, most)}")
+
+
+def _range_words(least: float, most: float) -> str:
+    words = ["finite"] * (most == math.inf)
+    if least > -math.inf:
+        words.append("above 0" if least == ABOVE_0 else f"at least {least:g}")
+    if most < math.inf:
+        words.append(f"at most {most:g}")
+    return " and ".join(words)
 
 
 def _checked(value: Any, hint: Any, where: str) -> Any:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from anymark.canonical import Layout, load_layout
+from anymark.canonical.frame import mm_to_uvw
 from anymark.detect.detector import Detector
 from anymark.detect.window import Window
 from anymark.errors import AnymarkError
@@ -110,3 +111,29 @@ def test_wrong_numbers_of_points_are_named(linear: Path, truth: np.ndarray):
         calibrate_layout(seen, Layout("three", np.zeros((3, 3), np.float32)), "300-W")
     with pytest.raises(ValueError, match="at least one"):
         calibrate([], truth)
+
+
+def test_a_label_far_away_pulls_its_point_no_further_than_the_cube(linear: Path, start: np.ndarray, truth: np.ndarray):
+    seen = views(linear, truth, COLOURS, np.inf)
+    for view in seen:
+        view.labels_px[7] += 5000
+    points = calibrate(seen, start, prior_mm=float("inf")).points_mm
+    uvw = mm_to_uvw(points)
+    assert ((uvw >= 0) & (uvw <= 1)).all()
+    assert ((uvw[7] == 0) | (uvw[7] == 1)).any()
+    others = np.arange(len(start)) != 7
+    assert np.abs(points - truth)[others].max() < 0.05
+    layout, _ = calibrate_layout(seen, load_layout("ibug68"), "mine")
+    assert len(layout) == 68
+
+
+def test_points_and_labels_that_cannot_be_are_named_by_their_own_index(
+    linear: Path, start: np.ndarray, truth: np.ndarray
+):
+    seen = views(linear, truth, COLOURS, np.inf)
+    start[5] = 0, 900, 0
+    with pytest.raises(AnymarkError, match=r"point 5 at \(0, 900, 0\) lies outside"):
+        calibrate(seen, start)
+    seen[1].labels_px[9] = np.nan
+    with pytest.raises(AnymarkError, match="head 1: the label of point 9 is not finite"):
+        calibrate(seen, truth)

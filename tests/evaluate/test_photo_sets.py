@@ -12,11 +12,13 @@ from PIL import Image
 
 from anymark.canonical import Layout, load_layout
 from anymark.errors import AnymarkError
-from anymark.evaluate.photo_files import read_labels
+from anymark.evaluate.photo_files import PhotoTar, read_card, read_labels
 from anymark.evaluate.photo_sets import FACELAB_ANNOTATED, face_mesh, read_facelab189, read_photos
 
 
-def write_source(folder: Path, splits: list[int], label_sd: list[float] | None = None, **labels: object) -> None:
+def write_source(
+    folder: Path, splits: list[int], label_sd: list[float] | np.ndarray | None = None, **labels: object
+) -> None:
     """A photo set; `labels` are put over those of labels.npz, and None takes one away."""
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(len(splits))
@@ -34,7 +36,7 @@ def write_source(folder: Path, splits: list[int], label_sd: list[float] | None =
         "name": np.array([f"{i:05}.webp" for i in range(len(splits))]),
         "landmarks_q64": (points * 64).astype(np.int16),
         "split": np.array(splits, np.uint8),
-        "label_sd": np.array(label_sd or [0.005] * len(splits), np.float32),
+        "label_sd": np.asarray([0.005] * len(splits) if label_sd is None else label_sd),
         "size": np.full(len(splits), 200, np.int32),
         "valid_box": np.tile(np.array([0, 0, 200, 200], np.float32), (len(splits), 1)),
     }
@@ -132,6 +134,14 @@ def test_a_shipped_layout_is_named_and_a_box_may_be_given(tmp_path: Path):
         ({"valid_box": np.array([[0, 0, 9, 9], [9, 0, 9, 9]])}, r"00001\.webp: valid_box is not"),
         ({"split": np.zeros(3, np.uint8)}, "arrays differ in length"),
         ({"size": np.array(200)}, "arrays differ in length"),
+        ({"size": np.array([200, 0])}, r"00001\.webp: size is not finite, or not above 0"),
+        ({"size": np.array([200.0, 200.0])}, "size is of float64, expected whole numbers"),
+        ({"split": np.array(["train", "train"])}, "split is of <U5, expected whole numbers"),
+        ({"label_sd": np.array(["small", "0.1"])}, "label_sd is of <U5, expected numbers"),
+        ({"label_sd": np.array([0.1, np.nan])}, r"00001\.webp: label_sd is not finite"),
+        ({"label_sd": np.zeros((2, 2))}, r"label_sd \(2, 2\), expected \(2,\)"),
+        ({"name": np.array([0, 1])}, "name is of int64, expected text"),
+        ({"landmarks_q64": np.full((2, 478, 3), np.inf)}, r"00000\.webp: landmarks_q64 is not finite"),
     ],
 )
 def test_labels_that_cannot_be_are_named(tmp_path: Path, labels: dict[str, object], message: str):
@@ -146,6 +156,48 @@ def test_a_photo_that_is_missing_is_named(tmp_path: Path):
     write_source(tmp_path / "faker", [1, 1], name=np.array(["00000.webp", "00007.webp"]))
     with pytest.raises(AnymarkError, match=r"crops\.tar: no photo '00007\.webp'"):
         read_photos(tmp_path)
+
+
+def test_an_npy_file_is_no_npz(tmp_path: Path):
+    with (tmp_path / "labels.npz").open("wb") as file:
+        np.save(file, np.zeros(3))
+    with pytest.raises(AnymarkError, match=r"labels\.npz: not a file of labels \(one array"):
+        read_labels(tmp_path)
+
+
+def write_tar(path: Path, **members: int) -> Path:
+    """A tar of pictures of one colour each; a member's name has `/` for `__` and `.` for `_`."""
+    with tarfile.open(path, "w") as tar:
+        for name, value in members.items():
+            buffer = io.BytesIO()
+            Image.new("RGB", (4, 4), (value, 0, 0)).save(buffer, "PNG")
+            info = tarfile.TarInfo(name.replace("__", "/").replace("_", "."))
+            info.size = buffer.tell()
+            buffer.seek(0)
+            tar.addfile(info, buffer)
+    return path
+
+
+def test_photos_of_one_name_in_two_folders_are_told_apart(tmp_path: Path):
+    path = write_tar(tmp_path / "photos.tar", a__1_png=10, b__1_png=20, c__2_png=30)
+    names = ("b/1.png", "./a/1.png", "2.webp")
+    tar = PhotoTar(path, names)
+    assert [tar.pixels(name)[0, 0, 0] for name in names] == [20, 10, 30]
+    with pytest.raises(AnymarkError, match=r"photo '1\.png' of the labels may be 'a/1\.png' or 'b/1\.png'"):
+        PhotoTar(path, ["1.png"])
+    with pytest.raises(AnymarkError, match=r"'c/2\.png' would be both 'c/2\.png' and 'd/2\.png'"):
+        PhotoTar(path, ["c/2.png", "d/2.png"])
+
+
+def test_a_set_says_what_goes_on_cards(tmp_path: Path):
+    write_source(tmp_path / "own", [0, 1], licence="CC0", what="my own photos")
+    assert read_card(tmp_path / "own" / "labels.npz") == {"licence": "CC0", "what": "my own photos"}
+    assert read_labels(tmp_path / "own").names == ("00000.webp", "00001.webp")
+    write_source(tmp_path / "silent", [0])
+    assert read_card(tmp_path / "silent" / "labels.npz") == {}
+    write_source(tmp_path / "wrong", [0], licence=3)
+    with pytest.raises(AnymarkError, match="licence is not one text"):
+        read_card(tmp_path / "wrong" / "labels.npz")
 
 
 def write_facelab(folder: Path, count: int, points: int = 189) -> Path:

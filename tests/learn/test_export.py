@@ -19,14 +19,17 @@ from anymark.cli import main
 from anymark.detect.image import open_photo
 from anymark.errors import AnymarkError
 from anymark.learn import export_locator as export_locator_module
+from anymark.learn.cards import PANORAMAS, data_entries
 from anymark.learn.data.heads import boxes_px
+from anymark.learn.data.photos import DATA_CARDS
 from anymark.learn.export import model_folder, write_card
 from anymark.learn.export_locator import checked_images, difference_px, export_locator
+from anymark.learn.models.encoder import EncoderConfig
 from anymark.learn.models.locator import Locator
 from anymark.learn.train.landmarks import LandmarkTask
-from anymark.learn.train.locator import LocatorTask
-from anymark.learn.train.recipe import LandmarkRecipe, LocatorRecipe, load_recipe
-from anymark.learn.train.tasks import UNSURE_BOUNDS, checked_windows, most_unsure
+from anymark.learn.train.locator import LocatorTask, panorama_folder
+from anymark.learn.train.recipe import LandmarkRecipe, LocatorRecipe, TrainConfig, load_recipe
+from anymark.learn.train.tasks import UNSURE_BOUNDS, checked_windows, most_unsure, starting_weights
 from tests.learn.conftest import photo_shown
 from tests.learn.test_locator import SHALLOW, drawn_heads
 
@@ -66,6 +69,9 @@ views = 1
 textures = 8
 [data.sources]
 whole-faker = 1.0
+[card]
+licence = "mine"
+known_sources = true
 """
 
 
@@ -143,7 +149,9 @@ def test_a_landmark_run_becomes_a_model(
     card = json.loads((out / "card.json").read_text())
     assert (card["name"], card["kind"], card["steps"]) == ("model", "landmarks", 2)
     assert card["metrics"]["photos"] == 2
-    assert [source["name"] for source in card["data"]] == ["faker", "congress"]
+    unknown = {"what": "not stated", "licence": "not stated"}  # the recipe, an older one, has no [card]
+    assert card["data"] == [{"name": "faker", **unknown}, {"name": "congress", **unknown}]
+    assert (card["licence"], card["labels"]) == ("not stated", "not stated")
     assert UNSURE_BOUNDS[0] <= card["most_unsure"] <= UNSURE_BOUNDS[1]
     photo = np.full((80, 90, 3), 128, np.uint8)
     [face] = Detector(out).detect(photo, "ibug68", boxes=[[20, 20, 60, 70]])
@@ -164,6 +172,8 @@ def test_a_locator_run_becomes_a_model_and_a_bad_graph_does_not_replace_it(
     assert capsys.readouterr().out.startswith(f"{out}: ")
     card = json.loads((out / "card.json").read_text())
     assert (card["name"], card["kind"]) == ("tiny", "locator")
+    assert (card["licence"], card["labels"]) == ("mine", "not stated")
+    assert card["data"] == [{"name": "faker", **DATA_CARDS["faker"]}, {"name": "panoramas", **PANORAMAS}]
     assert card["metrics"]["photos"] > 0
     boxes = Detector(locator=out).locator.locate(open_photo(np.zeros((90, 120, 3), np.uint8)))
     assert all(box.score >= card["threshold"] for box in boxes)
@@ -194,6 +204,46 @@ def test_a_locator_is_checked_on_heads_that_it_never_learned(locator_run: tuple[
         left = (320 - round(100 * 320 / 120)) // 2  # the photo is 100 x 120
         assert image[red[1], left + red[0]].argmax() == 0
         assert image[blue[1], left + blue[0]].argmax() == 2
+
+
+def test_cards_say_of_data_what_sets_and_recipe_state(tmp_path: Path) -> None:
+    def write(path: Path, **said: str) -> None:
+        path.parent.mkdir()
+        np.savez(path, **{key: np.array(value) for key, value in said.items()})
+
+    write(tmp_path / "mine" / "labels.npz", licence="CC-BY-4.0", what="my photos")
+    write(tmp_path / "congress" / "labels.npz", licence="all rights reserved")  # someone's own, under a known name
+    for name in ("faker", "other"):
+        write(tmp_path / name / "labels.npz")
+    write(tmp_path / "whole" / "faces.npz")
+    sources = ("mine", "congress", "faker", "other", "whole-faker", "whole-voteview")
+    mine = {"name": "mine", "what": "my photos", "licence": "CC-BY-4.0"}
+    congress = {"name": "congress", "what": "not stated", "licence": "all rights reserved"}
+    nothing = {"what": "not stated", "licence": "not stated"}
+    assert data_entries(tmp_path, sources, known_sources=True) == [
+        mine,
+        congress,
+        {"name": "faker", **DATA_CARDS["faker"]},
+        {"name": "other", **nothing},
+        {"name": "voteview", **DATA_CARDS["voteview"]},
+    ]
+    rest = [{"name": name, **nothing} for name in ("faker", "other", "voteview")]
+    assert data_entries(tmp_path, sources, known_sources=False) == [mine, congress, *rest]
+
+
+def test_weights_that_a_run_started_from_are_on_its_card() -> None:
+    assert starting_weights(LandmarkRecipe()) == {}
+    assert starting_weights(LandmarkRecipe(train=TrainConfig(init="a.safetensors"))) == {
+        "started_from": "a.safetensors"
+    }
+    pretrained = LandmarkRecipe(encoder=EncoderConfig("convnext-tiny", pretrained=True))
+    assert starting_weights(pretrained) == {"started_from": "timm's weights of convnext-tiny"}
+
+
+def test_panoramas_lie_in_the_assets_or_beside_the_photos(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert panorama_folder(Path("a/photos")) == Path("a/assets/hdri")
+    monkeypatch.setenv("ANYMARK_ASSETS", "b/things")
+    assert panorama_folder(Path("a/photos")) == Path("b/things/hdri")
 
 
 def test_no_run_is_one_line(photo_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

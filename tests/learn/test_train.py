@@ -3,6 +3,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Container
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from anymark.errors import AnymarkError
 from anymark.learn.data.geometry import to_window
 from anymark.learn.data.landmarks import Batch, LandmarkSet
-from anymark.learn.data.photos import load_photos
+from anymark.learn.data.photos import DATA_CARDS, load_photos
 from anymark.learn.export import export_landmarker, run_exported
 from anymark.learn.models.encoder import EncoderConfig
 from anymark.learn.models.landmarker import Landmarker
@@ -237,6 +239,30 @@ def test_learning_rate_warms_up_and_falls_to_zero() -> None:
         ("kind = 'poem'", r"kind 'poem' is none of"),
         ("[train", r"not a TOML file"),
         ("encoder = 3", r"encoder must be a table"),
+        ("[train]\nsteps = 0", r"train: steps: 0 must be finite and at least 1"),
+        ("[train]\nbatch = 0", r"train: batch: 0 must be"),
+        ("[train]\nevaluate_every = 0", r"train: evaluate_every: 0 must be"),
+        ("[train]\nlr = nan", r"train: lr: nan must be finite and above 0"),
+        ("[train]\nlr = 0.0", r"train: lr: 0\.0 must be finite and above 0"),
+        ("[train]\nclip = -1", r"train: clip: -1\.0 must be"),
+        ("[train]\nwarmup = -1", r"train: warmup: -1 must be"),
+        ("[train]\nema = 1.0", r"train: ema: 1\.0 must be at least 0 and at most 1"),
+        ("[train]\ncheckpoint_minutes = inf", r"train: checkpoint_minutes: inf must be finite"),
+        ("[data]\nqueries = 3", r"data: queries: 3 must be finite and at least 4"),
+        ("[data]\nstore_size = 8", r"data: store_size: 8 must be"),
+        ("[data]\nwindow_scale = 0", r"data: window_scale: 0\.0 must be"),
+        ("[data.sources]\nfaker = 0", r"data: sources\.faker: 0\.0 must be finite and above 0"),
+        ("[data.shards]\nmine = nan", r"data: shards\.mine: nan must be"),
+        ("[predictor]\nbasis = 0", r"predictor: basis: 0 must be"),
+        ("[predictor]\nwidth = 0", r"predictor: width: 0 must be"),
+        ("[encoder]\ninput_size = 16", r"encoder: input_size: 16 must be finite and at least 32"),
+        ("[appearance]\njpeg = 1.5", r"appearance: jpeg: 1\.5 must be at least 0 and at most 1"),
+        ("[appearance]\nnoise_level = -0.1", r"appearance: noise_level: -0\.1 must be"),
+        ("[geometry]\nmirror = nan", r"geometry: mirror: nan must be"),
+        ("kind = 'locator'\n[scenes]\noccluded = 2", r"scenes: occluded: 2\.0 must be"),
+        ("kind = 'locator'\n[scenes]\nsingle = 0\ntiles = 0\npaste = 0\nempty = 0", r"scenes: one of single, "),
+        ("kind = 'locator'\n[data]\nsize = 100", r"data: size: 100 must be a multiple of 32"),
+        ("kind = 'locator'\n[model]\nwidths = [8, 8]", r"model: widths and depths: there must be four"),
     ],
 )
 def test_a_bad_recipe_is_one_clear_line(tmp_path: Path, text: str, message: str) -> None:
@@ -252,7 +278,19 @@ def test_every_shipped_recipe_is_valid() -> None:
     recipes = sorted((Path(__file__).parents[2] / "recipes").glob("*.toml"))
     assert recipes
     for path in recipes:
-        load_recipe(path)
+        recipe = load_recipe(path)
+        assert set(recipe.data.sources) <= {*DATA_CARDS, *(f"whole-{name}" for name in DATA_CARDS)}
+        assert recipe.card.known_sources
+
+
+def test_recipes_are_utf8_whatever_the_locale(tmp_path: Path) -> None:
+    (tmp_path / "r.toml").write_bytes('[card]\nlicence = "© Zoë"'.encode())
+    code = (
+        "import sys, pathlib; from anymark.tables import read_toml; print(ascii(read_toml(pathlib.Path(sys.argv[1]))))"
+    )
+    command = [sys.executable, "-X", "utf8=0", "-c", code, str(tmp_path / "r.toml")]
+    done = subprocess.run(command, env={**os.environ, "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0"}, capture_output=True)
+    assert done.stdout.decode().strip() == ascii({"card": {"licence": "© Zoë"}}), done.stderr
 
 
 def test_a_grid_pooling_moves_to_another_input_size(tmp_path: Path) -> None:

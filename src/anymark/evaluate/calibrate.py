@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from anymark.canonical import Layout, load_layout
+from anymark.canonical.frame import mm_to_uvw, uvw_to_mm
 from anymark.detect.detector import Head
 from anymark.errors import AnymarkError
 
@@ -80,17 +81,20 @@ def calibrate(
 
     Raises:
         ValueError: no views, or labels and points differ in number.
+        AnymarkError: a label that is not finite, or a first guess outside the canonical cube.
     """
     start = np.array(start_mm, np.float64)
     _check(views, len(start))
+    Layout("the first guess", start.astype(np.float32))  # refuses by the point's own index; below it is one of seven
     labels = _labels(views)
     prior = (NOISE / prior_mm) ** 2
 
     def residuals(points: Array) -> tuple[Array, Array, Array]:
         """Residuals (V, N, 2), their derivatives (V, N, 2, 3) per millimetre and each point's cost (N,)."""
-        asked = points[:, None] + step_mm * STENCIL
+        asked = _inside(points[:, None] + step_mm * STENCIL)
+        steps = np.einsum("nij,ij->ni", asked[:, 1:4] - asked[:, 4:], np.eye(3))  # shorter at the cube's faces
         found = _answers(views, asked.reshape(-1, 3)).reshape(len(views), len(points), 7, 2)
-        slope = (found[:, :, 1:4] - found[:, :, 4:]) / (2 * step_mm)
+        slope = (found[:, :, 1:4] - found[:, :, 4:]) / steps[..., None]
         residual = found[:, :, 0] - labels
         cost = (residual**2).sum((0, 2)) + prior * ((points - start) ** 2).sum(1)
         return residual, slope.swapaxes(2, 3), cost
@@ -107,9 +111,9 @@ def calibrate(
         move = -np.linalg.solve(damped, gradient[..., None])[..., 0]
         length = np.linalg.norm(move, axis=1)
         move *= np.minimum(1, longest_move_mm / np.maximum(length, 1e-12))[:, None]
-        if length.max() < tolerance_mm:
+        trial = _inside(points + move)
+        if np.linalg.norm(trial - points, axis=1).max() < tolerance_mm:
             break
-        trial = points + move
         new_residual, new_slope, new_cost = residuals(trial)
         better = new_cost <= cost
         points[better] = trial[better]
@@ -141,6 +145,15 @@ def _check(views: Sequence[View], count: int) -> None:
     counts = {len(view.labels_px) for view in views}
     if counts != {count}:
         raise ValueError(f"calibration: labels of {sorted(counts)} points for a layout of {count}")
+    for i, view in enumerate(views):
+        wrong = np.flatnonzero(~np.isfinite(view.labels_px).all(1))
+        if len(wrong):
+            raise AnymarkError(f"calibration: head {i}: the label of point {wrong[0]} is not finite")
+
+
+def _inside(points_mm: Array) -> Array:
+    """The nearest points of the cube that canonical points lie in: a label far away pulls its point out of it."""
+    return uvw_to_mm(np.clip(mm_to_uvw(points_mm), 0, 1))
 
 
 def _labels(views: Sequence[View]) -> Array:

@@ -5,22 +5,25 @@ where it is unknown; `size` (N,), the crops' sides in pixels; `split` (N,), see 
 labels' spread as a fraction of the inter-ocular distance, negative where unknown; `valid_box` (N, 4), the part of each
 crop that lies inside its photo. Two more say which points these are: `layout`, a shipped layout's name or the name of
 a layout's file in the folder (mediapipe478), and `box` (N, 4), the face's box (that of mediapipe478's first 468
-points; any other layout must bring it). Pixels are the crop's: `docs/conventions.md`.
+points; any other layout must bring it). Pixels are the crop's: `docs/conventions.md`. Two texts, `what` and `licence`,
+go on the cards of models that learn from the set.
 """
 
 from __future__ import annotations
 
 import io
+import posixpath
 import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+from numpy.lib.npyio import NpzFile
 from PIL import Image
 
 from anymark.canonical import load_layout
@@ -38,6 +41,10 @@ FACE_MESH_LAYOUT = "mediapipe478"
 LABELS = "labels.npz"
 CROPS = "crops.tar"
 _KEYS = ("name", "landmarks_q64", "size", "split", "label_sd", "valid_box")
+_KINDS = {"name": "U", "landmarks_q64": "iuf", "size": "iu", "split": "iu", "label_sd": "iuf", "valid_box": "iuf"}
+_KINDS |= {"layout": "U", "box": "iuf"}
+_KIND_NAMES = {"U": "text", "iu": "whole numbers", "iuf": "numbers"}
+CARD_KEYS = ("what", "licence")
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +85,9 @@ def read_labels(folder: Path) -> PhotoLabels:
     """
     path = folder / LABELS
     arrays = read_npz(path, _KEYS, ("layout", "box"))
+    for key, values in arrays.items():
+        if values.dtype.kind not in _KINDS[key]:
+            raise AnymarkError(f"{path}: {key} is of {values.dtype}, expected {_KIND_NAMES[_KINDS[key]]}")
     layout = str(arrays.pop("layout", FACE_MESH_LAYOUT))
     if Path(layout).suffix:
         layout = str(folder / layout)
@@ -100,6 +110,15 @@ def read_labels(folder: Path) -> PhotoLabels:
     else:
         raise AnymarkError(f"{path}: lacks 'box', the faces' boxes (N, 4), which a set of {layout} needs")
     names = tuple(str(name) for name in arrays["name"])
+    for key, good in (
+        ("landmarks_q64", np.isfinite(points).all((1, 2))),
+        ("size", arrays["size"] > 0),
+        ("label_sd", np.isfinite(arrays["label_sd"])),
+    ):
+        if good.shape != (len(names),):
+            raise AnymarkError(f"{path}: {key} {good.shape}, expected ({len(names)},)")
+        if not good.all():
+            raise AnymarkError(f"{path}: {names[int(good.argmin())]}: {key} is not finite, or not above 0")
     valid_box = arrays["valid_box"].astype(np.float32)
     for key, boxes in (("box", box), ("valid_box", valid_box)):
         if boxes.shape != (len(names), 4):
@@ -121,6 +140,19 @@ def read_labels(folder: Path) -> PhotoLabels:
     )
 
 
+def read_card(path: Path) -> dict[str, str]:
+    """What a set's .npz file says for model cards: `what` its photos are and their `licence`, if anything.
+
+    Raises:
+        AnymarkError: the file cannot be read, or one of the two is no text.
+    """
+    arrays = read_npz(path, (), CARD_KEYS)
+    for key, value in arrays.items():
+        if value.dtype.kind != "U" or value.ndim:
+            raise AnymarkError(f"{path}: {key} is not one text")
+    return {key: str(value) for key, value in arrays.items()}
+
+
 def read_npz(path: Path, keys: Iterable[str], optional: Iterable[str] = ()) -> dict[str, npt.NDArray[Any]]:
     """Arrays of an .npz file.
 
@@ -128,39 +160,61 @@ def read_npz(path: Path, keys: Iterable[str], optional: Iterable[str] = ()) -> d
         AnymarkError: the file cannot be read, or lacks one of `keys`.
     """
     try:
-        with path.open("rb") as file, np.load(file) as npz:
-            return {key: npz[key] for key in (*keys, *(key for key in optional if key in npz))}
+        with path.open("rb") as file:
+            npz = np.load(file)
+            if not isinstance(npz, NpzFile):  # an .npy file under another name
+                raise ValueError("one array, not an .npz file")
+            with npz:
+                return {key: npz[key] for key in (*keys, *(key for key in optional if key in npz))}
     except OSError as error:
         raise AnymarkError(f"{path}: cannot be read ({error.strerror or error})") from None
-    except (KeyError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except (KeyError, ValueError, EOFError, NotImplementedError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise AnymarkError(f"{path}: not a file of labels ({error})") from None
 
 
 class PhotoTar:
-    """The photos of an uncompressed tar, any of which can be read at once, by its name without suffix.
+    """The photos of an uncompressed tar, any of which can be read at once, by its name.
+
+    A name that no member has is a member's without folder and suffix, if there is only one such.
 
     Raises:
-        AnymarkError: the file cannot be read, or one of `names` is not in it.
+        AnymarkError: the file cannot be read, or one of `names` is not in it or may be several.
     """
 
     def __init__(self, path: Path, names: Iterable[str]) -> None:
         self.path = path
         try:
             with tarfile.open(path, "r:") as tar:
-                self._places = {Path(m.name).stem: (m.offset_data, m.size) for m in tar if m.isfile()}
+                self._places = {posixpath.normpath(m.name): (m.offset_data, m.size) for m in tar if m.isfile()}
         except (OSError, tarfile.TarError) as error:
             raise AnymarkError(f"{path}: cannot be read ({error})") from None
+        self._by_stem: dict[str, list[str]] = {}
+        for member in self._places:
+            self._by_stem.setdefault(PurePosixPath(member).stem, []).append(member)
+        owner: dict[str, str] = {}
         for name in names:
-            if Path(name).stem not in self._places:
-                raise AnymarkError(f"{path}: no photo {name!r}, which the labels name")
+            member = self._member(name)
+            if owner.setdefault(member, name) != name:
+                raise AnymarkError(f"{path}: {member!r} would be both {owner[member]!r} and {name!r} of the labels")
+
+    def _member(self, name: str) -> str:
+        member = posixpath.normpath(name)
+        if member in self._places:
+            return member
+        found = self._by_stem.get(PurePosixPath(name).stem, [])
+        if not found:
+            raise AnymarkError(f"{self.path}: no photo {name!r}, which the labels name")
+        if len(found) > 1:
+            raise AnymarkError(f"{self.path}: photo {name!r} of the labels may be {found[0]!r} or {found[1]!r}")
+        return found[0]
 
     def pixels(self, name: str) -> npt.NDArray[np.uint8]:
         """One photo, RGB (H, W, 3).
 
         Raises:
-            AnymarkError: it is not a readable image.
+            AnymarkError: it is not a readable image, or there is none of this name, or several.
         """
-        offset, size = self._places[Path(name).stem]
+        offset, size = self._places[self._member(name)]
         try:
             with self.path.open("rb") as file:
                 file.seek(offset)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -13,13 +12,13 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from anymark.errors import AnymarkError
-from anymark.learn.data.photos import DATA_CARDS
+from anymark.learn.cards import PANORAMAS, data_entries, stated
 from anymark.learn.export import OPSET, model_folder, write_card
-from anymark.learn.models.locator import MULTIPLE, STRIDE, Locator, local_maxima
+from anymark.learn.models.locator import MULTIPLE, Locator, local_maxima
 from anymark.learn.train.locator import LocatorTask
 from anymark.learn.train.loop import WEIGHTS, load_weights
 from anymark.learn.train.recipe import LocatorRecipe
-from anymark.learn.train.score_locator import INPUT_SIZE, choose_threshold, match_photos, place
+from anymark.learn.train.score_locator import SCORED_SIZE, choose_threshold, match_photos, place
 
 MODEL_FILE = "locate.onnx"
 TOLERANCE_PX = 0.01
@@ -93,8 +92,9 @@ def export_locator_run(
         matches = match_photos(model, task.held_out)
         threshold = choose_threshold(matches)
         metrics = task.score(model, matches, threshold)
-    used = dict.fromkeys(source.removeprefix("whole-") for source in recipe.data.sources)
-    data: list[dict[str, Any]] = [{"name": source, **DATA_CARDS.get(source, {})} for source in used]
+    known = recipe.card.known_sources
+    data = data_entries(photos, recipe.data.sources, known)
+    data.append(stated("panoramas", PANORAMAS if known else {"what": "backgrounds"}))
     with model_folder(out) as folder:
         export_locator(model, folder / MODEL_FILE)
         worst = difference_px(model, folder / MODEL_FILE, checked_images(task))
@@ -106,13 +106,12 @@ def export_locator_run(
                 "format": 1,
                 "kind": "locator",
                 "name": name,
-                "stride": STRIDE,
-                "input_size": INPUT_SIZE,
                 "threshold": threshold,
                 "parameters": sum(p.numel() for p in model.parameters()),
-                "licence": "Apache-2.0",
-                "data": [*data, {"name": "panoramas", "what": "backgrounds, by Poly Haven", "licence": "CC0"}],
-                "labels": "MediaPipe Face Mesh 0.10.14 (Apache-2.0)",
+                "licence": recipe.card.licence,
+                "data": data,
+                "labels": recipe.card.labels,
+                **({} if recipe.train.init is None else {"started_from": recipe.train.init}),
                 "metrics": {
                     "held-out whole photos": {key: round(value, 4) for key, value in metrics.items()},
                     "photos": len(task.held_out),
@@ -124,9 +123,9 @@ def export_locator_run(
 
 
 def checked_images(task: LocatorTask) -> UInt8[np.ndarray, "B H W 3"]:
-    """Held-out whole photos as run time shows them, spread evenly over all, and two backgrounds without heads."""
+    """Held-out whole photos as they are scored, spread evenly over all, and two backgrounds without heads."""
     photos = task.held_out
     index = np.linspace(0, len(photos) - 1, min(CHECKED_PHOTOS, len(photos))).round().astype(int)
-    shown = [place(photos.images[i], INPUT_SIZE / max(photos.images[i].shape[1:]), None)[0] for i in index]
+    shown = [place(photos.images[i], SCORED_SIZE / max(photos.images[i].shape[1:]), None)[0] for i in index]
     photo_bytes = (torch.stack(shown) * 255).round().to(torch.uint8)
     return torch.cat([photo_bytes, task.views[:2]]).permute(0, 2, 3, 1).contiguous().numpy()

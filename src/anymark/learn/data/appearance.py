@@ -15,6 +15,8 @@ from kornia.filters import gaussian_blur2d, motion_blur
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
+from anymark.tables import check_numbers
+
 LUMA = (0.299, 0.587, 0.114)
 
 
@@ -43,6 +45,11 @@ class AppearanceConfig:
     jpeg: float = 0.12
     patch: float = 0.35
     """Probability of an occluding patch: one colour, or a piece of another window."""
+
+    def __post_init__(self) -> None:
+        chances = ("grey", "light", "blur", "motion", "low_resolution", "noise", "jpeg", "patch")
+        check_numbers(self, *chances, least=0, most=1)
+        check_numbers(self, "brightness", "contrast", "saturation", "hue_deg", "tint", "noise_level", least=0)
 
 
 def _chance(n: int, p: float, generator: Generator, device: torch.device) -> Tensor:

@@ -12,6 +12,8 @@ from jaxtyping import Float
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
+from anymark.tables import check_numbers
+
 
 @dataclass(frozen=True)
 class GeometryConfig:
@@ -27,6 +29,10 @@ class GeometryConfig:
     """Log of width over height."""
     mirror: float = 0.5
     """Probability of mirroring, with the layout's flip pairs."""
+
+    def __post_init__(self) -> None:
+        check_numbers(self, "scale", "shift", "roll_deg", "anisotropy", least=0)
+        check_numbers(self, "mirror", least=0, most=1)
 
 
 NO_AUGMENTATION = GeometryConfig(0, 0, 0, 0, 0)

@@ -19,6 +19,7 @@ from anymark.learn.data.photos import PhotoSet
 
 WHOLE = "whole"
 """Name of the folder of whole photos; a recipe's source `whole-congress` is the part of it that congress gave."""
+FACES = "faces.npz"
 OUTLINE_POINTS = 32
 SAME_PHOTO = 0.9
 """Thumbnails of two heads that correlate more than this may be one photo (all known pairs do; 6 % of others do)."""
@@ -95,7 +96,7 @@ def load_whole(root: Path) -> tuple[tuple[str, ...], HeadPhotos]:
         AnymarkError: a file is missing or not what it should be.
     """
     folder = root / WHOLE
-    path = folder / "faces.npz"
+    path = folder / FACES
     labels = read_npz(path, ("name", "photo", "box", "eyes"))
     names, photo = tuple(str(n) for n in labels["name"]), labels["photo"]
     for key in ("box", "eyes"):

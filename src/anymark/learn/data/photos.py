@@ -29,7 +29,7 @@ DATA_CARDS = {
         "licence": "largely public domain or government sources",
     },
 }
-"""What a model card says of each source."""
+"""What a model card says of each of our own sources, where the recipe says that they are these (`learn.cards`)."""
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,11 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Generator, Tensor
 
+from anymark.errors import AnymarkError
 from anymark.learn.data.appearance import AppearanceConfig, degrade
 from anymark.learn.data.canvas import Canvas, Region, similarity, split_region
 from anymark.learn.data.heads import HeadPhotos, boxes_px
+from anymark.tables import ABOVE_0, check_numbers
 
 NOTHING, HEAD, IGNORE = 0, 1, 2
 """States of a head in a scene. Of an ignored one neither finding nor missing it is wrong."""
@@ -39,6 +41,14 @@ class SceneConfig:
     """Share of heads that lie at any angle."""
     occluded: float = 0.15
     """Share of heads partly covered by a patch."""
+
+    def __post_init__(self) -> None:
+        shares = ("single", "tiles", "paste", "empty")
+        check_numbers(self, *shares, "too_close", "any_roll", "occluded", least=0, most=1)
+        check_numbers(self, "smallest", "largest", least=ABOVE_0)
+        check_numbers(self, "roll_deg", least=0)
+        if not any(getattr(self, share) for share in shares):
+            raise AnymarkError(f"one of {', '.join(shares)} must be above 0")
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from anymark.errors import AnymarkError
+from anymark.tables import check_numbers
 
 PRESETS = {
     "convnext-small": "convnext_small",
@@ -43,6 +44,10 @@ class EncoderConfig:
     """Channels a cell keeps under "grid"."""
     pretrained: bool = False
     """Start from timm's weights (downloaded; mind their licence)."""
+
+    def __post_init__(self) -> None:
+        check_numbers(self, "input_size", least=32)
+        check_numbers(self, "features", "grid_channels", least=1)
 
 
 class Encoder(nn.Module):

@@ -9,6 +9,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from anymark.errors import AnymarkError
+from anymark.tables import check_numbers
+
 STRIDE = 8
 MULTIPLE = 32
 """Height and width of an input are multiples of this."""
@@ -34,6 +37,12 @@ class LocatorConfig:
     """Residual blocks at each of these strides."""
     fusion: int = 64
     """Channels of the pyramid that brings all strides back to 8."""
+
+    def __post_init__(self) -> None:
+        check_numbers(self, "stem", "early", "widths", "fusion", least=1)
+        check_numbers(self, "depths", least=0)
+        if not len(self.widths) == len(self.depths) == 4:
+            raise AnymarkError("widths and depths: there must be four of each")
 
 
 def _conv(inputs: int, outputs: int, kernel: int = 3, stride: int = 1, groups: int = 1) -> list[nn.Module]:

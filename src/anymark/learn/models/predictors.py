@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 from anymark.canonical.frame import CUBE_CENTRE_MM, CUBE_SIDE_MM
 from anymark.errors import AnymarkError
+from anymark.tables import check_numbers
 
 CHANNELS = 3  # x, y, log sigma
 
@@ -45,6 +46,9 @@ class PredictorConfig:
     """Number K of learned basis functions (basis)."""
     octaves: int = 7
     """sin/cos octaves that encode a point (basis); the finest wavelength is 400 mm / 2^(octaves-1)."""
+
+    def __post_init__(self) -> None:
+        check_numbers(self, "query_features", "width", "layers", "heads", "basis", "octaves", least=1)
 
 
 def to_unit(points_mm: Float[Tensor, "... 3"]) -> Float[Tensor, "... 3"]:

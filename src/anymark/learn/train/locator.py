@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,7 @@ class LocatorTask:
             raise AnymarkError("the recipe names no data.sources")
         torch.manual_seed(recipe.train.seed)
         self.model = Locator(recipe.model)
-        panoramas = photos.parent / "assets" / "hdri"
+        panoramas = panorama_folder(photos)
         self._backgrounds = load_backgrounds(panoramas, None, data.views, data.textures, data.store_size, seed=1)
         self._views = load_backgrounds(panoramas, HELD_OUT_PANORAMAS, VALIDATION_VIEWS, 0, 320, seed=2)
         self._train, self._held_out = load_heads(recipe, photos, cache, limit)
@@ -85,6 +86,12 @@ class LocatorTask:
             **{f"{key}, heads of 28 px": value for key, value in small.items()},
             "wrong a view": score_backgrounds(model, self.views, threshold),
         }
+
+
+def panorama_folder(photos: Path) -> Path:
+    """`hdri` in $ANYMARK_ASSETS or, where that is not set, in `assets` beside the photos."""
+    assets = os.environ.get("ANYMARK_ASSETS")
+    return (Path(assets) if assets else photos.parent / "assets") / "hdri"
 
 
 def load_heads(

@@ -118,8 +118,8 @@ def fit(
         The last held-out metrics; nothing on other processes than the first.
 
     Raises:
-        AnymarkError: `out` holds another recipe's run or cannot be written, its checkpoint is damaged, there are no such
-            devices, `config.init`, which only a run's start needs, is missing or of another model, or `MOST_SKIPPED`
+        AnymarkError: `out` holds another recipe's run or cannot be written, its checkpoint is damaged, there are no
+            such devices, `config.init`, which only a run's start needs, is missing or of another model, or too many
             steps in a row gave nothing finite.
         Stopped: a signal ended it early; everything is saved. Other processes than the first return.
     """
@@ -176,7 +176,9 @@ def fit(
             optimizer.zero_grad()
             if in_a_row >= MOST_SKIPPED:
                 log.close()
-                raise AnymarkError(f"{out}: {in_a_row} steps in a row, to step {step}, gave no finite loss and gradient")
+                raise AnymarkError(
+                    f"{out}: {in_a_row} steps in a row, to step {step}, gave no finite loss and gradient"
+                )
             log.step(step, loss, norm, config.batch * fabric.world_size, optimizer.param_groups[0]["lr"], skipped)
             if fabric.is_global_zero and (step % config.evaluate_every == 0 or step == config.steps):
                 metrics = _evaluate(task, bare, ema)

@@ -11,9 +11,9 @@ from anymark.learn.data.appearance import AppearanceConfig
 from anymark.learn.data.geometry import GeometryConfig
 from anymark.learn.data.scenes import SceneConfig
 from anymark.learn.models.encoder import EncoderConfig
-from anymark.learn.models.locator import LocatorConfig
+from anymark.learn.models.locator import MULTIPLE, LocatorConfig
 from anymark.learn.models.predictors import PredictorConfig
-from anymark.tables import from_table, read_toml
+from anymark.tables import ABOVE_0, check_numbers, from_table, read_toml
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,25 @@ class TrainConfig:
     checkpoint_minutes: float = 3.0
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
 
+    def __post_init__(self) -> None:
+        check_numbers(self, "steps", "batch", "evaluate_every", least=1)
+        check_numbers(self, "lr", "clip", "checkpoint_minutes", least=ABOVE_0)
+        check_numbers(self, "warmup", "weight_decay", least=0)
+        check_numbers(self, "ema", least=0, most=1 - 1e-9)
+        check_numbers(self, "seed", least=0, most=2**31 - 1)  # times the step it must fit into 63 bits
+
+
+@dataclass(frozen=True)
+class CardConfig:
+    """What a model card says that no file of the data does. The recipe's author answers for it."""
+
+    licence: str = "not stated"
+    """Of the weights."""
+    labels: str = "not stated"
+    """Where the labels come from."""
+    known_sources: bool = False
+    """Photo sets that do not say what they are, and the panoramas, are the ones `DATA_CARDS` describes."""
+
 
 @dataclass(frozen=True)
 class LandmarkData:
@@ -59,6 +78,11 @@ class LandmarkData:
     window_scale: float = 1.5
     """Side of the window over the longer side of the face's box."""
 
+    def __post_init__(self) -> None:
+        check_numbers(self, "sources", "shards", "window_scale", least=ABOVE_0)
+        check_numbers(self, "store_size", least=16)
+        check_numbers(self, "queries", least=4)
+
 
 @dataclass(frozen=True)
 class LandmarkRecipe:
@@ -71,6 +95,7 @@ class LandmarkRecipe:
     geometry: GeometryConfig = field(default_factory=GeometryConfig)
     appearance: AppearanceConfig = field(default_factory=AppearanceConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
+    card: CardConfig = field(default_factory=CardConfig)
 
 
 @dataclass(frozen=True)
@@ -88,6 +113,15 @@ class LocatorData:
     textures: int = 500
     """Painted backgrounds."""
 
+    def __post_init__(self) -> None:
+        check_numbers(self, "sources", least=ABOVE_0)
+        check_numbers(self, "store_size", least=16)
+        check_numbers(self, "size", least=32)
+        check_numbers(self, "views", least=1)
+        check_numbers(self, "textures", least=0)
+        if self.size % MULTIPLE:
+            raise AnymarkError(f"size: {self.size} must be a multiple of {MULTIPLE}")
+
 
 @dataclass(frozen=True)
 class LocatorRecipe:
@@ -99,6 +133,7 @@ class LocatorRecipe:
     scenes: SceneConfig = field(default_factory=SceneConfig)
     appearance: AppearanceConfig = field(default_factory=AppearanceConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
+    card: CardConfig = field(default_factory=CardConfig)
 
 
 Recipe = LandmarkRecipe | LocatorRecipe

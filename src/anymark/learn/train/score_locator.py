@@ -13,8 +13,8 @@ from anymark.detect.boxes import iou, suppress
 from anymark.learn.data.heads import HeadPhotos, boxes_px
 from anymark.learn.models.locator import best_cells
 
-INPUT_SIZE = 320
-"""Longest side of the images that a locator sees at run time."""
+SCORED_SIZE = 320
+"""Longest side of the images that a locator is scored on: the middle one of those that run time searches."""
 THRESHOLD = 0.4
 """Of the metrics while training; an export chooses its own."""
 LEAST_SCORE = 0.05
@@ -52,9 +52,9 @@ def place(
     _, height, width = photo.shape
     size = (max(1, round(height * scale)), max(1, round(width * scale)))
     small = F.interpolate(photo[None].float() / 255, size, mode="bilinear", antialias=True, align_corners=False)[0]
-    out = torch.zeros(3, INPUT_SIZE, INPUT_SIZE, device=photo.device) if canvas is None else canvas.float() / 255
-    small = small[:, :INPUT_SIZE, :INPUT_SIZE]
-    top, left = (INPUT_SIZE - small.shape[1]) // 2, (INPUT_SIZE - small.shape[2]) // 2
+    out = torch.zeros(3, SCORED_SIZE, SCORED_SIZE, device=photo.device) if canvas is None else canvas.float() / 255
+    small = small[:, :SCORED_SIZE, :SCORED_SIZE]
+    top, left = (SCORED_SIZE - small.shape[1]) // 2, (SCORED_SIZE - small.shape[2]) // 2
     out[:, top : top + small.shape[1], left : left + small.shape[2]] = small
     return out, float(left), float(top)
 
@@ -103,7 +103,7 @@ def match_photos(
         images, truths = [], []
         for i in range(start, min(start + batch, len(photos))):
             photo, box = photos.images[i], boxes_px(photos.outlines_px[i])
-            scale = INPUT_SIZE / max(photo.shape[1:])
+            scale = SCORED_SIZE / max(photo.shape[1:])
             if face_px is not None:
                 scale = min(scale, face_px / float((box[0, 2:] - box[0, :2]).max()))
             canvas = None if backgrounds is None else backgrounds[i % len(backgrounds)]

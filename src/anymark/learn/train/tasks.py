@@ -12,13 +12,13 @@ from anymark.canonical import load_layout
 from anymark.canonical.face_mesh import FACE_MESH_POINTS
 from anymark.errors import AnymarkError
 from anymark.evaluate.photo_files import FACE_MESH_LAYOUT
-from anymark.learn.data.photos import DATA_CARDS
+from anymark.learn.cards import data_entries, stated
 from anymark.learn.export import check_replaceable, export_landmarker
 from anymark.learn.export_locator import export_locator_run
 from anymark.learn.train.landmarks import LandmarkTask, exact_windows
 from anymark.learn.train.locator import LocatorTask
 from anymark.learn.train.loop import RECIPE, WEIGHTS, Task, load_weights, trained_steps
-from anymark.learn.train.recipe import LocatorRecipe, Recipe, load_recipe
+from anymark.learn.train.recipe import LandmarkRecipe, LocatorRecipe, Recipe, load_recipe
 
 CHECKED_WINDOWS = 8
 """Held-out windows that an exported model is checked on, at least; and two of each photo set."""
@@ -62,9 +62,16 @@ def export_run(run: Path, out: Path, name: str, photos: Path, cache: Path | None
         windows=checked_windows(task),
         points_mm=load_layout(FACE_MESH_LAYOUT).points_mm,
         card={
-            "licence": "Apache-2.0",
-            "data": [{"name": source, **DATA_CARDS.get(source, {})} for source in recipe.data.sources],
-            "labels": "MediaPipe Face Mesh 0.10.14 (Apache-2.0), averaged over 8 looks a photo",
+            "licence": recipe.card.licence,
+            "data": [
+                *data_entries(photos, recipe.data.sources, recipe.card.known_sources),
+                *(
+                    stated(Path(folder).name, {"what": "samples of anymark data build"})
+                    for folder in recipe.data.shards
+                ),
+            ],
+            "labels": recipe.card.labels,
+            **starting_weights(recipe),
             "metrics": {
                 "held-out photos, boxes of the labels": {k: round(v, 4) for k, v in metrics.items()},
                 "photos": sum(len(s.photos) for s in task.held_out),
@@ -74,6 +81,13 @@ def export_run(run: Path, out: Path, name: str, photos: Path, cache: Path | None
             "batch": recipe.train.batch,
         },
     )
+
+
+def starting_weights(recipe: LandmarkRecipe) -> dict[str, str]:
+    """What a card says of weights that training began from, and so of data that is not among its own."""
+    if recipe.train.init is not None:
+        return {"started_from": recipe.train.init}
+    return {"started_from": f"timm's weights of {recipe.encoder.backbone}"} if recipe.encoder.pretrained else {}
 
 
 def checked_windows(task: LandmarkTask) -> UInt8[np.ndarray, "B S S 3"]:

@@ -51,7 +51,7 @@ class Train:
                 task,
                 recipe.train,
                 out,
-                self.recipe.read_text(),
+                self.recipe.read_text("utf-8"),
                 recipe_folder=self.recipe.parent,
                 accelerator=self.accelerator,
                 devices=self.devices,

@@ -155,4 +155,4 @@ def _photo(labels: PhotoLabels, i: int, source: str, tar: PhotoTar) -> Face:
     if not min(lengths.values()) > 0:
         raise AnymarkError(f"{labels.path}: {name}: the corners of the eyes are one point")
     box = labels.box_px[i].astype(np.float64)
-    return Face(f"{source}/{name}", source, xy, box, lengths, partial(tar.pixels, name))
+    return Face(f"{source}/{name}", source, xy, box, lengths, partial(tar.pixels, labels.names[i]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,12 +55,11 @@ class LandmarkTask:
 
     def to(self, device: torch.device) -> None:
         recipe = self.recipe
-        further = [load_layout(name).points_mm for name in recipe.data.extend]
-        further_mm = np.concatenate(further) if further else None
+        further_mm, inside_mm = (_joined(names) for names in (recipe.data.extend, recipe.data.inside))
         sets = [
-            # what is labelled with the whole head needs no guesses
+            # what is labelled with the whole head needs guesses for what is inside of it alone
             LandmarkSet.create(
-                p, load_layout(p.layout), self._weights[source], device, None if p.layout == HEAD else further_mm
+                p, load_layout(p.layout), self._weights[source], device, inside_mm if p.layout == HEAD else further_mm
             )
             for source, p in self._train.items()
         ]
@@ -107,6 +106,11 @@ class LandmarkTask:
             metrics[f"median {name}"] = 100 * float(error.median())
         metrics["calibration"] = float(torch.cat(sigmas).median())  # 1: sigma says how large errors are
         return metrics
+
+
+def _joined(names: Sequence[str]) -> Float[np.ndarray, "M 3"] | None:
+    """The points of some layouts, or None of none."""
+    return np.concatenate([load_layout(name).points_mm for name in names]) if names else None
 
 
 def face_size(photos: PhotoSet) -> Float[Tensor, " N"]:

@@ -67,6 +67,8 @@ class LandmarkData:
     """Photo set -> share of the samples."""
     shards: dict[str, float] = field(default_factory=dict)
     """Folder of `anymark data build` -> share of the samples, on the same scale as the photo sets'."""
+    inside: tuple[str, ...] = ()
+    """Layouts inside the head, such as skull and mandible: in shards their points follow the vertices around them."""
     held_out_shards: tuple[str, ...] = ()
     """Such folders of held-out photos, to score the whole head on."""
     store_size: int = 256

@@ -1,0 +1,105 @@
+"""Whole heads from shards: their labels in the trainer's form, and training on them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from anymark.canonical import CanonicalHead, load_layout
+from anymark.engine.samples import Sample, write_shard
+from anymark.errors import AnymarkError
+from anymark.learn.data.shards import load_shards
+from anymark.learn.models.encoder import EncoderConfig
+from anymark.learn.models.predictors import PredictorConfig
+from anymark.learn.train.landmarks import LandmarkTask, face_size
+from anymark.learn.train.recipe import LandmarkData, LandmarkRecipe, TrainConfig
+
+SIDE, FOCAL, AWAY = 64, 220.0, 800.0
+
+
+def sample(key: str, shift: float) -> Sample:
+    """The canonical head before a camera, a grey square for a picture."""
+    head = CanonicalHead.load()
+    rotation, place = np.diag([1.0, -1.0, -1.0]), np.array([shift, 0.0, AWAY])
+    seen = head.vertices_mm @ rotation.T + place
+    cells = (SIDE // 4, SIDE // 4)
+    return Sample(
+        key,
+        np.full((SIDE, SIDE, 3), int(100 + shift), np.uint8),
+        head.vertices_mm,
+        FOCAL * seen[:, :2] / seen[:, 2:] + SIDE / 2,
+        np.ones(len(seen), bool),
+        np.full((*cells, 3), np.nan, np.float32),
+        np.full(cells, -1),
+        {"focal_px": FOCAL, "R_camera_head": rotation.tolist(), "t_camera_head_mm": place.tolist()},
+    )
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("shards")
+    for i in range(2):
+        write_shard(path / f"shard-{i:05d}.tar", [sample(f"head-{i}-{j}", 10.0 * j) for j in range(3)])
+    return path
+
+
+def test_labels_are_the_heads_vertices(folder: Path) -> None:
+    photos = load_shards(folder)
+    assert len(photos) == 6
+    assert photos.layout == "head"
+    assert photos.names[0] == "head-0-0"
+    wanted = sample("", 10.0).xy_px
+    assert np.abs(photos.points_px[1].numpy() - wanted).max() < 0.01
+    face = load_layout("mediapipe478").points_mm[:468]
+    seen = face @ np.diag([1.0, -1.0, -1.0]) + (0, 0, AWAY)
+    xy = FOCAL * seen[:, :2] / seen[:, 2:] + SIDE / 2
+    assert np.abs(photos.box_px[0].numpy() - [*xy.min(0), *xy.max(0)]).max() < 0.3
+    eyes = np.linalg.norm(face[33] - face[263]) * FOCAL / (AWAY - face[33, 2])
+    assert float(face_size(photos)[0]) == pytest.approx(eyes, rel=0.02)
+    assert len(load_shards(folder, limit=4)) == 4
+
+
+def test_a_model_trains_and_is_scored_on_whole_heads(folder: Path) -> None:
+    data = LandmarkData(
+        shards={str(folder): 1.0}, held_out_shards=(str(folder),), queries=64, inside=("skull", "mandible")
+    )
+    recipe = LandmarkRecipe(
+        encoder=EncoderConfig(input_size=32, features=16, grid_channels=8),
+        predictor=PredictorConfig(width=16, basis=8),
+        data=data,
+        train=TrainConfig(steps=1),
+    )
+    recipe = replace(recipe, geometry=replace(recipe.geometry, mirror=0.0))
+    task = LandmarkTask(recipe, folder, None)
+    task.to(torch.device("cpu"))
+    batch = task.draw(8, torch.Generator().manual_seed(0))
+    assert bool(batch.mask.all())
+    bones = np.concatenate([load_layout(name).points_mm for name in data.inside])
+    queries = batch.queries_mm.reshape(-1, 3).numpy()
+    apart = np.abs(queries[:, None] - bones[None]).max(2).min(1)
+    assert (apart < 1e-4).mean() == pytest.approx(0.25, abs=0.01)
+    assert torch.isfinite(task.loss(task.model, batch))
+    with torch.no_grad():
+        metrics = task.evaluate(task.model.eval())
+    assert list(metrics) == ["dense NME %", "median dense NME %", "calibration"]
+    assert metrics["dense NME %"] > 0
+
+
+def test_what_is_inside_lies_where_the_head_carries_it(folder: Path) -> None:
+    """The head is rigid here, so bones must be projected as the skin is."""
+    from anymark.learn.data.landmarks import LandmarkSet
+
+    bones = load_layout("skull").points_mm[:50]
+    made = LandmarkSet.create(load_shards(folder), load_layout("head"), 1.0, torch.device("cpu"), bones)
+    found = (made.further_weights @ made.photos.points_px[0]).numpy()
+    seen = bones @ np.diag([1.0, -1.0, -1.0]) + (0, 0, AWAY)
+    assert np.abs(found - (FOCAL * seen[:, :2] / seen[:, 2:] + SIDE / 2)).max() < 0.6
+
+
+def test_an_empty_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(AnymarkError, match="no shards"):
+        load_shards(tmp_path)

@@ -141,7 +141,7 @@ def build(recipe: DataRecipe, place: Place, processes: int, progress: Progress |
                         tell(f"fits of {source}", i + 1, len(parts))
                         yield found
 
-                sets[source] = fitted_set(recipe, place, source, solve)
+                sets[source] = fitted_set(recipe, place, read_labels(place.photos / source), solve)
             jobs = list(plan(recipe, {source: len(fitted) for source, fitted in sets.items()}))
             missing = [job for job in jobs if not (place.out / job.name).exists()]
             counts: Counter[str] = Counter()
@@ -162,13 +162,14 @@ def build(recipe: DataRecipe, place: Place, processes: int, progress: Progress |
 
 
 def fitted_set(
-    recipe: DataRecipe, place: Place, source: str, solve: Callable[[Sequence[Index]], Iterable[Fit]]
+    recipe: DataRecipe, place: Place, labels: PhotoLabels, solve: Callable[[Sequence[Index]], Iterable[Fit]]
 ) -> Fitted:
     """The fits of one of a recipe's photo sets, made or read from the data set's folder."""
-    labels, limit = read_labels(place.photos / source), recipe.sources[source] or None
+    folder = labels.path.parent
+    limit = recipe.sources[folder.name] or None
     fitted = fit_photos(labels, recipe.split, solve, cache=place.out / "fits", limit=limit)
     if len(fitted) == 0:
-        raise AnymarkError(f"{place.photos / source}: no photo of split {recipe.split!r} has a good fit")
+        raise AnymarkError(f"{folder}: no photo of split {recipe.split!r} has a good fit")
     return fitted
 
 
@@ -229,7 +230,7 @@ class _Worker:
     def studio(self) -> Studio:
         recipe, place = self.recipe, self.place
         sets = {
-            source: fitted_set(recipe, place, source, partial(self.fitter.solve, self.labels(source)))
+            source: fitted_set(recipe, place, self.labels(source), partial(self.fitter.solve, self.labels(source)))
             for source in recipe.sources  # from the cache
         }
         return Studio(place.assets, place.photos, self.fitter, sets, recipe.size, recipe.split == "held-out")

@@ -9,6 +9,9 @@ import numpy.typing as npt
 
 from anymark.errors import AnymarkError
 
+HELD_OUT_PANORAMAS = ("lobby", "park", "workshop")
+"""Seen by evaluations and held-out samples only."""
+
 
 def read_hdr(path: Path) -> npt.NDArray[np.float32]:
     """A Radiance picture (run-length encoded RGBE, top row first) as linear RGB (H, W, 3).

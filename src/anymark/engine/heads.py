@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from anymark.canonical import CanonicalHead
+from anymark.engine.render import summed_normals
 from anymark.fit import Eye, Rig
 
 Array = npt.NDArray[np.floating]
@@ -31,9 +32,5 @@ def canonical_rig(rig: Rig, head: CanonicalHead) -> Rig:
 
 def vertex_normals(vertices: Array, triangles: npt.NDArray[np.integer]) -> npt.NDArray[np.float32]:
     """(V, 3) unit normals: the triangles' around each vertex, weighted by area; 0 where there is no triangle."""
-    a, b, c = (vertices[triangles[:, k]].astype(np.float64) for k in range(3))
-    face = np.cross(b - a, c - a)
-    total = np.stack(
-        [np.bincount(triangles.ravel(), np.repeat(face[:, k], 3), minlength=len(vertices)) for k in range(3)], 1
-    )
+    total = summed_normals(vertices, triangles)
     return (total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-12)).astype(np.float32)

@@ -331,7 +331,7 @@ def shrink(image: npt.NDArray[np.float32], factor: int) -> npt.NDArray[np.float3
     return total / np.float32(factor**2)
 
 
-def _vertex_normals(vertices: Array, triangles: Index) -> Array:
+def summed_normals(vertices: Array, triangles: Index) -> Array:
     """(V, 3): the sum of the triangles' cross products around each vertex."""
     x, y, z = np.ascontiguousarray(vertices.T, np.float64)[:, triangles.T]  # (3 corners, T) each
     (ax, ay, az), (bx, by, bz) = ((x[k] - x[0], y[k] - y[0], z[k] - z[0]) for k in (1, 2))
@@ -395,7 +395,7 @@ class _Topology:
         rows = np.empty((len(mesh.vertices_camera_mm), 13), np.float32)
         rows[:, :3] = mesh.vertices_camera_mm
         rows[:, 3:6] = mesh.canonical_mm
-        normals = _vertex_normals(mesh.vertices_camera_mm, mesh.triangles) if mesh.normals is None else mesh.normals
+        normals = summed_normals(mesh.vertices_camera_mm, mesh.triangles) if mesh.normals is None else mesh.normals
         rows[:, 6:9] = normals
         # opaque white under nothing, nothing under a texture
         rows[:, 9:12] = 1.0 if mesh.colour is None else mesh.colour

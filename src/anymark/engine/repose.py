@@ -188,8 +188,7 @@ class Stage:
         if shot.environment is None:
             gain = relative(subject.light, normals)[:, None]
         else:
-            turn = np.eye(3) if shot.R_environment_head is None else shot.R_environment_head
-            gain = shot.environment.shade(normals @ turn.T)
+            gain = shot.environment.shade(normals @ self._turn(shot).T)
         level = np.median(subject.skin.colour[self.atlas.rows, self.atlas.columns].mean(1)) / 0.3
         colour[rows, columns] = paint * gain * np.clip(level, 0.3, 1.5)
         # what is seen from inside: sockets and the mouth behind its teeth
@@ -198,9 +197,8 @@ class Stage:
         inside &= np.isin(part, self._hollow)
         colour[inside] = CAVITY
         if shot.shine > 0 and shot.environment is not None:
-            turn = np.eye(3) if shot.R_environment_head is None else shot.R_environment_head
             cos = -(buffers.normal * ray).sum(-1, keepdims=True)
-            mirror = (ray + 2 * cos * buffers.normal) @ shot.R_camera_head @ turn.T
+            mirror = (ray + 2 * cos * buffers.normal) @ shot.R_camera_head @ self._turn(shot).T
             fresnel = 0.04 + 0.5 * np.clip(1 - cos, 0, 1) ** 5
             wet = np.isin(part, list(self._eyes))[..., None] * 1.5 + 1.0
             gleam = shot.shine * fresnel * wet * shot.environment.shine(mirror)

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from anymark.canonical import CanonicalHead
 from anymark.canonical.face_mesh import IRISES
 from anymark.engine.fits import Fitted, Fitter
-from anymark.engine.hdr import read_hdr
+from anymark.engine.hdr import HELD_OUT_PANORAMAS, read_hdr
 from anymark.engine.heads import vertex_normals
 from anymark.engine.lens import Lens, infrared
 from anymark.engine.light import Environment, view
@@ -33,9 +33,6 @@ from anymark.fit import FACING, aim_eyes, turned_eyes
 from anymark.fit.problem import exponential
 
 Array = npt.NDArray[np.floating]
-
-HELD_OUT_PANORAMAS = ("lobby", "park", "workshop")
-"""Light and backgrounds of held-out samples alone."""
 
 _OTHER_PHOTO = 0.25  # share of the pictures before another photo rather than a panorama
 _KEY_FRAMES = 4  # shots that a sequence passes through
@@ -63,12 +60,9 @@ class Scene:
 class Taken:
     """A photo's head, ready to be shown again."""
 
-    name: str
     subject: Subject
-    straight_mm: npt.NDArray[np.float32]
-    """(V, 3) neutral of this person plus the photo's expression, eyes straight ahead."""
     vertices_mm: npt.NDArray[np.float32]
-    """(V, 3) the same with the photo's gaze."""
+    """(V, 3) this person with the photo's expression and gaze."""
     identity: Array
     expression: Array
     turns: Array
@@ -104,7 +98,6 @@ class Studio:
         self._tars = {source: PhotoTar(photos / source / CROPS, fitted.labels.names) for source, fitted in sets.items()}
         self._renderers: dict[tuple[int, int], Renderer] = {}
         self._face = np.unique(self.head.triangles[self.head.triangles_of("face")])
-        self._kin = {side: self.rig.parts[f"{side} eye"] for side in ("right", "left")}
 
     def renderer(self, width: int, height: int) -> Renderer:
         """One for each size of picture."""
@@ -149,9 +142,7 @@ class Studio:
         irises = np.concatenate([0.3 * points[0, c] + 0.7 * points[0, c + 1 : c + 5] for c in IRISES])
         subject = self.stage.take(source_view, found.R_camera_head[0], found.t_camera_head_mm[0], irises)
         return Taken(
-            f"{source}-{Path(labels.names[i]).stem}",
             subject,
-            straight[0],
             vertices[0],
             found.identity[0],
             found.expression[0],
@@ -187,10 +178,10 @@ class Studio:
         out = [first]
         for _ in range(_KEY_FRAMES - 1):
             other = self.draw(taken, near, rng)
-            rotation = FACING @ (FACING.T @ other.R_camera_head) @ (FACING.T @ first.R_camera_head)
+            rotation = other.R_camera_head @ FACING.T @ first.R_camera_head
             centre = taken.vertices_mm[self._face].mean(0)
             place = first.R_camera_head @ centre + first.t_camera_head_mm
-            place = place + rng.normal(0, 0.03, 3) * place[2] * (1, 1, 1)
+            place = place + rng.normal(0, 0.03, 3) * place[2]
             out.append(
                 replace(first, R_camera_head=rotation, t_camera_head_mm=place - rotation @ centre,
                         expression=other.expression, gaze=other.gaze if first.gaze is not None else None)

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from anymark.errors import AnymarkError
-from anymark.fit.problem import skew
+from anymark.fit.problem import exponential
 from anymark.fit.rig import Rig
 from anymark.fit.solve import Fit
 
@@ -63,8 +63,7 @@ def turn_between(start: Array, end: Array, most_rad: float = FARTHEST_RAD) -> Ar
     cross, cos = np.cross(a, b), (a * b).sum(1)
     sin = np.linalg.norm(cross, axis=1)
     angle = np.minimum(np.arctan2(sin, cos), most_rad)
-    k = skew(cross / np.maximum(sin, 1e-12)[:, None])
-    return np.eye(3) + np.sin(angle)[:, None, None] * k + (1 - np.cos(angle))[:, None, None] * k @ k
+    return exponential(cross * (angle / np.maximum(sin, 1e-12))[:, None])
 
 
 def turned_eyes(rig: Rig, vertices_mm: Array, turns: Array) -> Array:

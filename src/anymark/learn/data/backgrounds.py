@@ -12,11 +12,8 @@ from PIL import Image, ImageDraw, ImageFilter, ImageFont
 from torch import Tensor
 from torch.nn import functional as F
 
-from anymark.engine.hdr import read_hdr
+from anymark.engine.hdr import HELD_OUT_PANORAMAS, read_hdr
 from anymark.errors import AnymarkError
-
-HELD_OUT_PANORAMAS = ("lobby", "park", "workshop")
-"""Seen by the evaluation only."""
 
 
 def panorama_views(

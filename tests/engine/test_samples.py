@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from anymark.engine.samples import QUANTUM, Sample, read_shards, write_shard
+from anymark.engine.samples import QUANTUM, SD_QUANTUM, Sample, read_shards, write_shard
 from anymark.errors import AnymarkError
 
 SIDE, VERTICES = 32, 45
@@ -33,7 +33,7 @@ def drawn(key: str, seed: int = 0) -> Sample:
 
 
 def test_samples_come_back(tmp_path: Path) -> None:
-    written = [drawn("faker-00001-0", 1), drawn("faker-00001-1", 2)]
+    written = [drawn("faker-00001-0", 1), replace(drawn("faker-00001-1", 2), sd_mm=np.linspace(0, 9, VERTICES))]
     assert write_shard(tmp_path / "shard-00000.tar", written) == 2
     found = list(read_shards([tmp_path / "shard-00000.tar"]))
     for a, b in zip(written, found, strict=True):
@@ -42,6 +42,8 @@ def test_samples_come_back(tmp_path: Path) -> None:
         assert np.abs(a.vertices_mm - b.vertices_mm).max() <= 0.51 / QUANTUM
         assert np.abs(a.xy_px - b.xy_px).max() <= 0.51 / QUANTUM
         assert np.array_equal(a.visible, b.visible)
+        assert (a.sd_mm is None) == (b.sd_mm is None)
+        assert a.sd_mm is None or b.sd_mm is None or np.abs(a.sd_mm - b.sd_mm).max() <= 0.51 / SD_QUANTUM
         assert np.array_equal(a.part, b.part)
         assert np.array_equal(np.isnan(a.canonical_mm), np.isnan(b.canonical_mm))
         assert np.nanmax(np.abs(a.canonical_mm - b.canonical_mm)) <= 0.51 / QUANTUM

@@ -144,7 +144,7 @@ def test_a_landmark_run_becomes_a_model(
     argv = ["export", str(landmark_run), str(out), "--photos", str(photo_root), "--cache", str(tmp_path / "cache")]
     assert main(argv) == 0
     assert capsys.readouterr().out.startswith(f"{out}: ")
-    assert {path.name for path in out.iterdir()} == {"card.json", "encode.onnx", "query.onnx"}
+    assert {path.name for path in out.iterdir()} == {"card.json", "encode.onnx", "query.onnx", "weights.safetensors"}
     assert {path.name for path in tmp_path.iterdir()} == {"model", "cache"}  # nothing temporary stays behind
     card = json.loads((out / "card.json").read_text())
     assert (card["name"], card["kind"], card["steps"]) == ("model", "landmarks", 2)

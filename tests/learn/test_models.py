@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
@@ -140,7 +142,7 @@ def test_heads_must_divide_the_width() -> None:
 
 
 def test_nll_is_least_at_the_true_sigma_and_ignores_padding() -> None:
-    target = torch.zeros(1, 4000, 2)
+    target = torch.zeros(1, 4000, 3)
     noise = torch.randn(1, 4000, 2, generator=torch.Generator().manual_seed(1)) * 0.1
     mask = torch.ones(1, 4000, dtype=torch.bool)
 
@@ -152,6 +154,10 @@ def test_nll_is_least_at_the_true_sigma_and_ignores_padding() -> None:
     half = torch.arange(4000)[None] < 2000
     noise[:, 2000:] = 100.0
     assert nll(0.1, half) < 0
+    # labels that may be off by 0.2 themselves: sigma is what both make
+    target[..., 2] = 0.2
+    both = math.hypot(0.1, 0.2)
+    assert nll(both, half) < min(nll(0.95 * both, half), nll(1.05 * both, half))
 
 
 def test_landmarker_runs_end_to_end() -> None:

@@ -12,6 +12,9 @@ import torch
 from anymark.canonical import CanonicalHead, load_layout
 from anymark.engine.samples import Sample, write_shard
 from anymark.errors import AnymarkError
+from anymark.learn.data.appearance import AppearanceConfig
+from anymark.learn.data.geometry import NO_AUGMENTATION
+from anymark.learn.data.landmarks import LandmarkSet, Sampler
 from anymark.learn.data.shards import load_shards
 from anymark.learn.models.encoder import EncoderConfig
 from anymark.learn.models.predictors import PredictorConfig
@@ -61,6 +64,22 @@ def test_labels_are_the_heads_vertices(folder: Path) -> None:
     eyes = np.linalg.norm(face[33] - face[263]) * FOCAL / (AWAY - face[33, 2])
     assert float(face_size(photos)[0]) == pytest.approx(eyes, rel=0.02)
     assert len(load_shards(folder, limit=4)) == 4
+
+
+def test_labels_that_may_be_off_say_by_how_much(tmp_path: Path) -> None:
+    exact = sample("exact", 0.0)
+    guessed = replace(exact, key="guessed", sd_mm=np.linspace(0, 8, len(exact.vertices_mm)))
+    write_shard(tmp_path / "shard-00000.tar", [exact, guessed])
+    photos = load_shards(tmp_path)
+    assert float(photos.point_sd_px[0].max()) == 0
+    assert photos.point_sd_px[1].numpy() == pytest.approx(np.linspace(0, 8, 4449) * FOCAL / AWAY, abs=0.02)
+    data = LandmarkSet.create(photos, load_layout("head"), 1.0, torch.device("cpu"))
+    still = replace(NO_AUGMENTATION, mirror=0.0)
+    drawn = Sampler([data], 32, 1.5, 256, still, AppearanceConfig()).draw(8, torch.Generator().manual_seed(0))
+    pixels = (photos.box_px[1, 2:] - photos.box_px[1, :2]).max() * 0.75  # of a half window
+    sure = drawn.target[..., 2].amax(1) == 0
+    assert 0 < int(sure.sum()) < 8
+    assert 0.7 < float(drawn.target[~sure][..., 2].max() * pixels / (8 * FOCAL / AWAY)) < 1.5
 
 
 def test_a_model_trains_and_is_scored_on_whole_heads(folder: Path) -> None:

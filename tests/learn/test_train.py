@@ -25,7 +25,7 @@ from anymark.learn.models.predictors import PredictorConfig
 from anymark.learn.train import landmarks, loop
 from anymark.learn.train.landmarks import LandmarkTask, exact_windows
 from anymark.learn.train.loop import Stopped, fit, learning_rate, load_weights, trained_steps
-from anymark.learn.train.recipe import LandmarkRecipe, TrainConfig, load_recipe
+from anymark.learn.train.recipe import LandmarkRecipe, TrainConfig, find_init, load_recipe
 
 RECIPE = """
 kind = "landmarks"
@@ -153,6 +153,13 @@ def test_init_is_found_beside_the_recipe_or_here_and_not_needed_again(
     Path("first.safetensors").unlink()
     (recipe_file.parent / "first.safetensors").unlink()
     assert (starts_from(Recorded(recipe_file, photo_root), "run-7.0") - 7).abs().max() < 0.1
+
+
+def test_init_may_be_a_model_that_ships(tmp_path: Path) -> None:
+    assert find_init("small", tmp_path).parent.name == "small"
+    shipped = load_recipe(Path(__file__).parents[2] / "recipes" / "small.toml")
+    assert isinstance(shipped, LandmarkRecipe)
+    load_weights(Landmarker(shipped.encoder, shipped.predictor), find_init("small", tmp_path))
 
 
 def test_another_layout_is_scored_by_the_box(
@@ -337,7 +344,7 @@ def test_exported_graphs_agree_with_torch(tmp_path: Path, kind: str) -> None:
     written = json.loads((out / "card.json").read_text())
     assert written["predictor"] == kind
     assert written["licence"] == "Apache-2.0"
-    assert set(written["files"]) == {"encode.onnx", "query.onnx"}
+    assert set(written["files"]) == {"encode.onnx", "query.onnx", "weights.safetensors"}
     assert not list(tmp_path.glob(".*"))  # nothing temporary stays behind
 
 

@@ -13,7 +13,7 @@ from anymark.errors import AnymarkError
 
 @dataclass(kw_only=True)
 class Show:
-    """Draw samples of shards: picture, visible points, parts and canonical colours."""
+    """Draw samples of shards: renders with points, parts and canonical colours; photos with their labels and fits."""
 
     shards: Positional[Annotated[Path, arg(metavar="SHARDS")]]
     """A folder of `anymark data build`, or one shard."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from tyro.conf import OmitArgPrefixes, OmitSubcommandPrefixes, arg, subcommand
+from tyro.conf import OmitArgPrefixes, OmitSubcommandPrefixes, Positional, arg, subcommand
 
 from anymark.canonical import Layout, load_layout
 from anymark.commands.detect import show_progress
@@ -20,6 +20,7 @@ from anymark.evaluate.benchmark import Benchmark, shared_folder
 from anymark.evaluate.calibrate import calibrate_layout
 from anymark.evaluate.photo_sets import read_facelab189, read_photos
 from anymark.evaluate.report import last_line, table, to_dict
+from anymark.evaluate.samples import read_samples
 from anymark.evaluate.score import score, views_of
 from anymark.evaluate.three_hundred_w import read_300w
 from anymark.files import check_targets, write_json
@@ -168,6 +169,20 @@ class Photos(Evaluation):
         return read_photos(shared_folder(self.root, "photos", "--root"), self.split, self.calibrate)
 
 
+@dataclass(kw_only=True)
+class Samples(Evaluation):
+    """Samples of `anymark data build`: all vertices of the head, by yaw and by part. NME over the outer corners of the
+    eyes in 3D."""
+
+    shards: Positional[Annotated[Path, arg(metavar="SHARDS")]]
+    """Folder of the data set: one of held-out photos, to be fair."""
+
+    def read(self) -> Benchmark:
+        if self.calibrate:
+            raise AnymarkError("samples are labelled with the head itself: --calibrate does not apply")
+        return read_samples(self.shards)
+
+
 @dataclass
 class Eval:
     """Score a landmark model on a benchmark; the last line is its NME."""
@@ -177,6 +192,7 @@ class Eval:
             Annotated[ThreeHundredW, subcommand("300w")]
             | Annotated[Facelab189, subcommand("facelab189")]
             | Annotated[Photos, subcommand("photos")]
+            | Annotated[Samples, subcommand("samples")]
         ]
     ]
 

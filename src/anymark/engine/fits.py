@@ -17,7 +17,7 @@ from anymark.errors import AnymarkError
 from anymark.evaluate.photo_files import FACE_MESH_LAYOUT, PhotoLabels, Split, read_npz
 from anymark.files import atomic
 from anymark.fit import Camera, Fit, Rig, aim_eyes, fit, turned_eyes
-from anymark.fit.residual import residual_weights
+from anymark.fit.residual import residual_weights, spread_mm, unexplained
 
 Array = npt.NDArray[np.floating]
 Index = npt.NDArray[np.integer]
@@ -31,6 +31,11 @@ MOST_IDENTITY = 2.0
 """and one whose identity coefficients are larger than this, root mean square."""
 LEAST_EYES_PX = 12.0
 """and one of a face smaller than this between the outer corners of the eyes, in 3D."""
+
+EYE_SD_MM = 0.5
+"""How far eyeballs may be off along an axis, which are turned to the irises' labels."""
+LEFT_OVER_MM = 1.5
+"""What a fit of a photo leaves over, along an axis."""
 
 _AT_ONCE = 64
 _KEYS = ("index", "R", "t", "identity", "expression", "focal", "principal", "residual")
@@ -71,10 +76,15 @@ class Fitter:
         self.weights[list(FACE_OVAL)] = CONTOUR_WEIGHT
         self.pairs = np.array(CLOSING)
         head = CanonicalHead.load()
-        self._spread = residual_weights(load_layout(FACE_MESH_LAYOUT).points_mm[:FACE_MESH_POINTS], head.vertices_mm)
+        labelled_mm = load_layout(FACE_MESH_LAYOUT).points_mm[:FACE_MESH_POINTS]
+        self._spread = residual_weights(labelled_mm, head.vertices_mm)
+        off = np.hypot(spread_mm(rig, self.points, self.weights, canonical), LEFT_OVER_MM)
+        self.label_sd_mm = (off * np.sqrt(unexplained(labelled_mm, head.vertices_mm))).astype(np.float32)
+        """(V,) how far `vertices_px` may be off along an axis: little at the labels, more at ears, neck and scalp."""
         inner = [name for name in head.part_names if name.endswith("eye")]
         for name in inner:  # eyeballs follow the irises, not the lids
             self._spread[canonical.parts[name]] = 0
+            self.label_sd_mm[canonical.parts[name]] = EYE_SD_MM
 
     def fit(self, points_px: Array, depth_px: Array) -> Fit:
         """Fits of B crops with points (B, 478, 2) and depths (B, 478)."""

@@ -7,7 +7,9 @@ t_camera_head_mm), the coefficients, the data set, and what was drawn. KEY.npz h
 - xy_q int16 (V, 2): where they are in the picture, pixels;
 - visible (V/8,) bits: which of them are seen;
 - canonical_q int16 (h, w, 3): the canonical point at the middle of each 4 x 4 pixels, -32768 where there is none;
-- part uint8 (h, w): its part, 255 where there is none.
+- part uint8 (h, w): its part, 255 where there is none;
+- sd_q uint8 (V,), of photos alone: standard deviation of xy along an axis, in sixteenths of a millimetre at the head.
+  Renders are exact.
 
 Any canonical point follows from the vertices of the triangle that it lies on.
 """
@@ -35,6 +37,8 @@ QUANTUM = 64.0
 """Steps a millimetre and a pixel."""
 COARSE = 4
 """Pixels of the picture, along a side, for each cell of the maps."""
+SD_QUANTUM = 16.0
+"""Steps a millimetre of a label's standard deviation."""
 NOTHING = -32768
 NO_PART = 255
 
@@ -61,6 +65,14 @@ class Sample:
     """(S / 4, S / 4), -1 where there is none."""
     record: dict[str, Any]
     """The JSON file: focal_px, principal_px, R_camera_head, t_camera_head_mm, identity, expression, dataset, ..."""
+    sd_mm: npt.NDArray[np.floating] | None = None
+    """(V,) how far `xy_px` may be off along an axis, at the head; None: the labels are exact."""
+
+    def depth_px(self) -> npt.NDArray[np.float32]:
+        """(V,) depth behind the head's origin, in pixels at its distance."""
+        rotation, translation = np.array(self.record["R_camera_head"]), np.array(self.record["t_camera_head_mm"])
+        behind = self.vertices_mm @ rotation[2]
+        return (behind * (self.record["focal_px"] / translation[2])).astype(np.float32)
 
 
 def write_shard(path: Path, samples: Iterable[Sample]) -> int:
@@ -120,19 +132,21 @@ def _add(tar: tarfile.TarFile, sample: Sample) -> None:
     picture, arrays = io.BytesIO(), io.BytesIO()
     Image.fromarray(sample.image).save(picture, "JPEG", quality=_QUALITY, subsampling=0)
     canonical = np.nan_to_num(quantised(sample.canonical_mm), nan=NOTHING).astype(np.int16)
-    np.savez_compressed(
-        arrays,
-        vertices_q=quantised(sample.vertices_mm).astype(np.int16),
-        xy_q=quantised(sample.xy_px).astype(np.int16),
-        visible=np.packbits(sample.visible),
-        canonical_q=canonical,
-        part=np.where(sample.part < 0, NO_PART, sample.part).astype(np.uint8),
-    )
+    content: dict[str, Any] = {
+        "vertices_q": quantised(sample.vertices_mm).astype(np.int16),
+        "xy_q": quantised(sample.xy_px).astype(np.int16),
+        "visible": np.packbits(sample.visible),
+        "canonical_q": canonical,
+        "part": np.where(sample.part < 0, NO_PART, sample.part).astype(np.uint8),
+    }
+    if sample.sd_mm is not None:
+        content["sd_q"] = np.clip(np.round(sample.sd_mm * SD_QUANTUM), 0, 255).astype(np.uint8)
+    np.savez_compressed(arrays, **content)
     record = json.dumps(sample.record, allow_nan=False).encode()
-    for suffix, content in (("jpg", picture.getvalue()), ("npz", arrays.getvalue()), ("json", record)):
+    for suffix, data in (("jpg", picture.getvalue()), ("npz", arrays.getvalue()), ("json", record)):
         info = tarfile.TarInfo(f"{sample.key}.{suffix}")
-        info.size = len(content)
-        tar.addfile(info, io.BytesIO(content))
+        info.size = len(data)
+        tar.addfile(info, io.BytesIO(data))
 
 
 def _sample(key: str, parts: dict[str, bytes]) -> Sample:
@@ -140,6 +154,7 @@ def _sample(key: str, parts: dict[str, bytes]) -> Sample:
         vertices, xy = arrays["vertices_q"] / QUANTUM, arrays["xy_q"] / QUANTUM
         visible = np.unpackbits(arrays["visible"], count=len(vertices)).astype(bool)
         canonical, part = arrays["canonical_q"].astype(np.float32), arrays["part"].astype(np.int16)
+        sd = arrays["sd_q"] / np.float32(SD_QUANTUM) if "sd_q" in arrays else None
     canonical[canonical == NOTHING] = np.nan
     with Image.open(io.BytesIO(parts["jpg"])) as image:
         pixels = np.asarray(image.convert("RGB"))
@@ -153,6 +168,7 @@ def _sample(key: str, parts: dict[str, bytes]) -> Sample:
         canonical / np.float32(QUANTUM),
         part,
         json.loads(parts["json"]),
+        sd,
     )
 
 

@@ -356,6 +356,7 @@ class Studio:
         steps = (np.arange(self.size) + 0.5) / scale
         image = look(small, np.stack(np.meshgrid(corner[0] + steps, corner[1] + steps), -1))
         xy = (self.fitter.vertices_px(found, vertices, points)[0] - corner) * scale
+        inside = (labels.valid_box_px[i].reshape(2, 2) - corner) * scale
         placed = found.to_camera(vertices)[0].astype(np.float32)
         focal, principal = float(found.camera.focal_px[0] * scale), (found.camera.principal_px[0] - corner) * scale
         mesh = Mesh(placed, self.head.triangles, self.head.vertices_mm, self.head.part)
@@ -378,8 +379,10 @@ class Studio:
                 "identity": [round(float(v), 4) for v in found.identity[0]],
                 "expression": [round(float(v), 4) for v in found.expression[0]],
                 "points_px": [[round(float(v), 3) for v in xy] for xy in (points[0] - corner) * scale],
+                "valid_box_px": [round(float(v), 3) for v in np.clip(inside, 0, self.size).ravel()],
                 "fit_residual": round(float(fitted.residual()[k]), 5),
             },
+            self.fitter.label_sd_mm,
         )
 
 

@@ -1,4 +1,5 @@
-"""From weights to what run time loads: encode.onnx, query.onnx and card.json."""
+"""From weights to a model's folder: encode.onnx, query.onnx and card.json for run time, weights.safetensors to train on
+from."""
 
 from __future__ import annotations
 
@@ -17,12 +18,13 @@ import numpy as np
 import onnxruntime
 import torch
 from jaxtyping import Float, UInt8
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from anymark.errors import AnymarkError
 from anymark.learn.models.landmarker import Landmarker
 from anymark.learn.models.predictors import BasisPredictor
-from anymark.learn.train.recipe import LandmarkRecipe
+from anymark.learn.train.recipe import WEIGHTS, LandmarkRecipe
 
 OPSET = 20
 TOLERANCE_PX = 0.01
@@ -104,6 +106,7 @@ def export_landmarker(
         worst_px = float(difference[:2].max()) * recipe.encoder.input_size / 2
         if not (worst_px <= TOLERANCE_PX and difference[2] <= TOLERANCE_PX / 10):
             raise AnymarkError(f"{name}: the exported model differs from torch by {worst_px:.2g} px")
+        save_file({key: value.contiguous() for key, value in model.state_dict().items()}, folder / WEIGHTS)
         write_card(
             folder,
             {
@@ -159,10 +162,10 @@ def model_folder(out: Path) -> Iterator[Path]:
 
 
 def write_card(folder: Path, card: Mapping[str, Any]) -> None:
-    """card.json with size and SHA-256 of each .onnx file of the folder."""
+    """card.json with size and SHA-256 of each network and weights file of the folder."""
     files = {
         path.name: {"sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "bytes": path.stat().st_size}
-        for path in sorted(folder.glob("*.onnx"))
+        for path in sorted([*folder.glob("*.onnx"), *folder.glob("*.safetensors")])
     }
     (folder / "card.json").write_text(json.dumps({**card, "files": files}, indent=2, ensure_ascii=False) + "\n")
 

@@ -15,7 +15,7 @@ from anymark.errors import AnymarkError
 from anymark.learn.data.appearance import AppearanceConfig, degrade
 from anymark.learn.data.extend import extension_weights
 from anymark.learn.data.geometry import GeometryConfig, cut_windows, is_mirrored, sample_windows, to_window
-from anymark.learn.data.photos import PhotoSet
+from anymark.learn.data.photos import TENSORS, PhotoSet
 
 TRIANGLE_REACH = 1.4
 """Queries are drawn from triangles so many times as large as the layout's, about the same centres. What lies outside of
@@ -28,8 +28,8 @@ class Batch:
 
     image: Float[Tensor, "B 3 S S"]
     queries_mm: Float[Tensor, "B Q 3"]
-    target: Float[Tensor, "B Q 2"]
-    """The queries' landmarks in the window's [-1, 1]."""
+    target: Float[Tensor, "B Q 3"]
+    """The queries' landmarks in the window's [-1, 1], and how far these may be off along an axis, in the same unit."""
     mask: Bool[Tensor, "B Q"]
 
 
@@ -74,9 +74,8 @@ class LandmarkSet:
         else:
             further_weights = extension_weights(layout.points_mm, further_mm)
         triangles = layout.triangles
-        tensors = ("images", "points_px", "depth_px", "box_px", "valid_box_px", "label_sd")
         return LandmarkSet(
-            replace(photos, **{key: getattr(photos, key).to(device) for key in tensors}),
+            replace(photos, **{key: getattr(photos, key).to(device) for key in TENSORS}),
             torch.tensor(layout.points_mm, device=device),
             None if layout.flip is None else torch.tensor(layout.flip, device=device).long(),
             torch.tensor(triangles, device=device).long() if triangles is not None and len(triangles) else None,
@@ -86,11 +85,12 @@ class LandmarkSet:
         )
 
     def draw_queries(
-        self, points: Float[Tensor, "B P 2"], count: int, generator: Generator
-    ) -> tuple[Float[Tensor, "B Q 3"], Float[Tensor, "B Q 2"], Bool[Tensor, "B Q"]]:
+        self, points: Float[Tensor, "B P C"], count: int, generator: Generator
+    ) -> tuple[Float[Tensor, "B Q 3"], Float[Tensor, "B Q C"], Bool[Tensor, "B Q"]]:
         """A random subset of each sample's points, a quarter of it on triangles, a quarter of the further points.
 
-        Points on triangles are what makes the learned function smooth between the labelled points.
+        Points on triangles are what makes the learned function smooth between the labelled points. What the points
+        carry is carried on linearly: places, and how far these may be off.
         """
         n, available = points.shape[:2]
         device = points.device
@@ -98,7 +98,7 @@ class LandmarkSet:
         further = 0 if len(self.further_mm) == 0 else count // 4
         corners = min(count - inside - further, available)
         pick = torch.rand(n, available, generator=generator, device=device).topk(corners).indices
-        queries, target = [self.points_mm[pick]], [points.gather(1, pick[..., None].expand(-1, -1, 2))]
+        queries, target = [self.points_mm[pick]], [points.gather(1, pick[..., None].expand(-1, -1, points.shape[2]))]
         if self.triangles is not None:
             which = torch.randint(len(self.triangles), (n, inside), generator=generator, device=device)
             weight = -torch.rand(n, inside, 3, generator=generator, device=device).clamp(min=1e-6).log()
@@ -163,7 +163,8 @@ class Sampler:
             fill,
             smear=look > 0.75,
         )
-        points = data.photos.points_px[index]
+        sd = data.photos.point_sd_px[index] / window[:, :, 0].norm(dim=1)[:, None]
+        points = torch.cat([to_window(data.photos.points_px[index], window), sd[..., None]], -1)
         if data.flip is not None:
             points = torch.where(is_mirrored(window)[:, None, None], points[:, data.flip], points)
-        return Batch(image, *data.draw_queries(to_window(points, window), self.queries, generator))
+        return Batch(image, *data.draw_queries(points, self.queries, generator))

@@ -32,6 +32,9 @@ DATA_CARDS = {
 """What a model card says of each of our own sources, where the recipe says that they are these (`learn.cards`)."""
 
 
+TENSORS = ("images", "points_px", "depth_px", "box_px", "valid_box_px", "label_sd", "point_sd_px")
+
+
 @dataclass(frozen=True)
 class PhotoSet:
     """N square crops of one source with one layout's points, all resized to one side S.
@@ -54,6 +57,8 @@ class PhotoSet:
     """x0, y0, x1, y1 of the part of each crop that lies inside its photo."""
     label_sd: Float[Tensor, " N"]
     """Spread of the teacher's looks, a fraction of the inter-ocular distance; NaN where it looked once."""
+    point_sd_px: Float[Tensor, "N P"]
+    """Standard deviation of each point's label along an axis, where it is known; else 0."""
 
     def __len__(self) -> int:
         return len(self.images)
@@ -65,10 +70,7 @@ class PhotoSet:
             self.source,
             self.layout,
             tuple(self.names[i] for i in index),
-            *(
-                getattr(self, key)[torch.from_numpy(index)]
-                for key in ("images", "points_px", "depth_px", "box_px", "valid_box_px", "label_sd")
-            ),
+            *(getattr(self, key)[torch.from_numpy(index)] for key in TENSORS),
         )
 
 
@@ -104,6 +106,7 @@ def load_photos(
         box_px=torch.from_numpy(labels.box_px[chosen] * scale),
         valid_box_px=torch.from_numpy(labels.valid_box_px[chosen] * scale),
         label_sd=torch.from_numpy(labels.label_sd[chosen]),
+        point_sd_px=torch.zeros(1, 1).expand(labels.points_px[chosen].shape[:2]),
     )
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from anymark.canonical import CanonicalHead, load_layout
 from anymark.canonical.face_mesh import FACE_MESH_POINTS
 from anymark.canonical.files import HEAD
+from anymark.canonical.posed import points_on
 from anymark.engine.samples import read_shards
 from anymark.errors import AnymarkError
 from anymark.evaluate.photo_files import FACE_MESH_LAYOUT
@@ -30,23 +30,20 @@ def load_shards(folder: Path, *, limit: int | None = None) -> PhotoSet:
     paths = sorted(folder.glob("shard-*.tar"))
     if not paths:
         raise AnymarkError(f"{folder}: no shards (is it a folder of anymark data build?)")
-    head = CanonicalHead.load()
-    on_head = head.closest_point(load_layout(FACE_MESH_LAYOUT).points_mm[:FACE_MESH_POINTS])
-    corners, weights = head.triangles[on_head.triangles], on_head.barycentric.astype(np.float32)
-    names, images, points, depths, boxes = [], [], [], [], []
+    names, images, points, depths, boxes, inside, sds = [], [], [], [], [], [], []
     for sample in read_shards(paths):
         record = sample.record
-        rotation, translation = np.array(record["R_camera_head"]), np.array(record["t_camera_head_mm"])
-        away = sample.vertices_mm @ rotation[2] + translation[2]
-        face = np.einsum("nk,nkd->nd", weights, sample.xy_px[corners])
+        face = points_on(sample.xy_px, FACE_MESH_LAYOUT)[:FACE_MESH_POINTS]
         names.append(sample.key)
         images.append(sample.image.transpose(2, 0, 1))
         points.append(sample.xy_px)
-        depths.append(((away - translation[2]) * record["focal_px"] / translation[2]).astype(np.float32))
+        depths.append(sample.depth_px())
         boxes.append(np.concatenate([face.min(0), face.max(0)]))
+        inside.append(record.get("valid_box_px", (0, 0, *sample.image.shape[1::-1])))  # renders fill their pictures
+        pixels = record["focal_px"] / record["t_camera_head_mm"][2]  # a millimetre at the head
+        sds.append(np.zeros(len(sample.xy_px)) if sample.sd_mm is None else sample.sd_mm * pixels)
         if limit is not None and len(names) >= limit:
             break
-    side = images[0].shape[1]
     if any(image.shape != images[0].shape for image in images):
         raise AnymarkError(f"{folder}: pictures of different sizes")
     return PhotoSet(
@@ -57,6 +54,7 @@ def load_shards(folder: Path, *, limit: int | None = None) -> PhotoSet:
         points_px=torch.from_numpy(np.stack(points)),
         depth_px=torch.from_numpy(np.stack(depths)),
         box_px=torch.from_numpy(np.stack(boxes).astype(np.float32)),
-        valid_box_px=torch.tensor([0.0, 0.0, side, side]).expand(len(names), 4).contiguous(),
+        valid_box_px=torch.tensor(inside, dtype=torch.float32),
         label_sd=torch.full((len(names),), float("nan")),
+        point_sd_px=torch.from_numpy(np.stack(sds).astype(np.float32)),
     )

@@ -11,9 +11,10 @@ import torch
 from jaxtyping import Float
 from torch import Generator, Tensor, nn
 
-from anymark.canonical import CanonicalHead, load_layout
+from anymark.canonical import load_layout
 from anymark.canonical.face_mesh import FACE_MESH_POINTS, OUTER_EYES
 from anymark.canonical.files import HEAD
+from anymark.canonical.posed import points_on
 from anymark.errors import AnymarkError
 from anymark.evaluate.photo_files import FACE_MESH_LAYOUT
 from anymark.learn.data.geometry import NO_AUGMENTATION, cut_windows, sample_windows, to_photo
@@ -116,18 +117,13 @@ def _joined(names: Sequence[str]) -> Float[np.ndarray, "M 3"] | None:
 def face_size(photos: PhotoSet) -> Float[Tensor, " N"]:
     """What errors are divided by, in pixels: the distance of the outer eye corners with depth, so that profiles count
     as frontal faces do; or the box's longer side where neither MediaPipe's layout nor the whole head is labelled."""
-    places = torch.cat([photos.points_px, photos.depth_px[..., None]], -1)
-    if photos.layout == FACE_MESH_LAYOUT:
-        corners = places[:, list(OUTER_EYES)]
-    elif photos.layout == HEAD:
-        head = CanonicalHead.load()
-        on_head = head.closest_point(load_layout(FACE_MESH_LAYOUT).points_mm[list(OUTER_EYES)])
-        weights = torch.tensor(on_head.barycentric, dtype=places.dtype, device=places.device)
-        index = torch.tensor(head.triangles[on_head.triangles], device=places.device).long()
-        corners = (places[:, index] * weights[None, ..., None]).sum(2)
-    else:
+    if photos.layout not in (FACE_MESH_LAYOUT, HEAD):
         return (photos.box_px[:, 2:] - photos.box_px[:, :2]).amax(1)
-    return (corners[:, 0] - corners[:, 1]).norm(dim=-1)
+    places = torch.cat([photos.points_px, photos.depth_px[..., None]], -1)
+    if photos.layout == HEAD:
+        places = torch.from_numpy(points_on(places.cpu().numpy(), FACE_MESH_LAYOUT)).to(places.device)
+    right, left = OUTER_EYES
+    return (places[:, right] - places[:, left]).norm(dim=-1)
 
 
 def predict_photos(

@@ -22,10 +22,9 @@ from torch.utils.tensorboard import SummaryWriter
 
 from anymark.errors import AnymarkError
 from anymark.files import atomic
-from anymark.learn.train.recipe import TrainConfig, find_init
+from anymark.learn.train.recipe import WEIGHTS, TrainConfig, find_init
 
 CHECKPOINT = "last.ckpt"
-WEIGHTS = "weights.safetensors"
 RECIPE = "recipe.toml"
 LOG = "log.jsonl"
 SHOWN_EVERY_S = 10.0

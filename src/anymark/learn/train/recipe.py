@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from anymark.detect.model import MODELS, available_models
 from anymark.errors import AnymarkError
 from anymark.learn.data.appearance import AppearanceConfig
 from anymark.learn.data.geometry import GeometryConfig
@@ -14,6 +15,9 @@ from anymark.learn.models.encoder import EncoderConfig
 from anymark.learn.models.locator import MULTIPLE, LocatorConfig
 from anymark.learn.models.predictors import PredictorConfig
 from anymark.tables import ABOVE_0, check_numbers, from_table, read_toml
+
+WEIGHTS = "weights.safetensors"
+"""The file of weights, of a run and of a model."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +37,9 @@ class TrainConfig:
     """Decay of the average of the weights that is evaluated and exported."""
     seed: int = 0
     init: str | None = None
-    """Start from this run's weights.safetensors: a path from the recipe's folder, or else from the current directory.
-    Where the input size differs the pooling is resized. A run that goes on does not need it."""
+    """Start from these weights: a shipped model's name, or a run's weights.safetensors: from the recipe's folder,
+    or else from the current directory. Where the input size differs the pooling is resized. A run that goes on does not
+    need it."""
     evaluate_every: int = 500
     checkpoint_minutes: float = 3.0
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
@@ -156,11 +161,14 @@ def load_recipe(path: Path) -> Recipe:
 
 
 def find_init(init: str, folder: Path) -> Path:
-    """The file that a recipe's `train.init` names: from the recipe's folder, or else from the current directory.
+    """The file that a recipe's `train.init` names: a shipped model's, one from the recipe's folder, or else from the
+    current directory.
 
     Raises:
-        AnymarkError: it is in neither.
+        AnymarkError: there is none.
     """
+    if init in available_models("landmarks"):
+        return MODELS / init / WEIGHTS
     places = (folder / init, Path(init))
     for place in places:
         if place.is_file():

@@ -17,8 +17,8 @@ from anymark.learn.export import check_replaceable, export_landmarker
 from anymark.learn.export_locator import export_locator_run
 from anymark.learn.train.landmarks import LandmarkTask, exact_windows
 from anymark.learn.train.locator import LocatorTask
-from anymark.learn.train.loop import RECIPE, WEIGHTS, Task, load_weights, trained_steps
-from anymark.learn.train.recipe import LandmarkRecipe, LocatorRecipe, Recipe, load_recipe
+from anymark.learn.train.loop import RECIPE, Task, load_weights, trained_steps
+from anymark.learn.train.recipe import WEIGHTS, LandmarkRecipe, LocatorRecipe, Recipe, load_recipe
 
 CHECKED_WINDOWS = 8
 """Held-out windows that an exported model is checked on, at least; and two of each photo set."""

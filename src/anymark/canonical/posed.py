@@ -1,0 +1,31 @@
+"""Layouts on heads that are posed: any canonical point follows the vertices of the triangle that it lies on."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import numpy.typing as npt
+
+from anymark.canonical.files import load_layout
+from anymark.canonical.head import CanonicalHead
+
+
+def points_on(vertices: npt.NDArray[np.floating], layout: str) -> npt.NDArray[np.floating]:
+    """Where the layout's points are on the canonical head's vertices (..., V, D), in whatever these say: (..., N, D).
+
+    Points off the surface are taken to its nearest point.
+
+    Raises:
+        AnymarkError: no such layout.
+    """
+    corners, weights = _on_head(layout)
+    return np.einsum("nk,...nkd->...nd", weights.astype(vertices.dtype), vertices[..., corners, :])
+
+
+@cache
+def _on_head(layout: str) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float64]]:
+    """(N, 3) vertex ids and (N, 3) weights."""
+    head = CanonicalHead.load()
+    found = head.closest_point(load_layout(layout).points_mm)
+    return head.triangles[found.triangles], found.barycentric

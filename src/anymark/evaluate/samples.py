@@ -1,0 +1,63 @@
+"""The benchmark of whole heads: samples of `anymark data build`, by how far the head is turned and by its parts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from anymark.canonical import load_layout
+from anymark.canonical.face_mesh import FACE_MESH_POINTS, OUTER_EYES
+from anymark.canonical.files import HEAD
+from anymark.canonical.posed import points_on
+from anymark.engine.samples import Sample, read_shards
+from anymark.engine.shots import angles
+from anymark.errors import AnymarkError
+from anymark.evaluate.benchmark import Benchmark, Face, points_box
+from anymark.evaluate.metrics import box_size, point_pair_distance
+from anymark.evaluate.photo_files import FACE_MESH_LAYOUT
+
+YAWS_DEG = (30.0, 60.0)
+"""The rows of the table part here."""
+
+THRESHOLD = 0.10
+
+
+def read_samples(folder: Path) -> Benchmark:
+    """Every vertex of the head, hidden ones too: the dense NME of *Infinite 3D Landmarks* (table 2).
+
+    The NME is over the distance of the outer corners of the eyes in 3D, so that profiles count as fairly as frontal
+    faces; "box" is the square root of the area of the face's box.
+
+    Args:
+        folder: shards of `anymark data build`.
+
+    Raises:
+        AnymarkError: no shards there, or one of them is damaged.
+    """
+    paths = sorted(folder.glob("shard-*.tar"))
+    if not paths:
+        raise AnymarkError(f"{folder}: no shards (is it a folder of anymark data build?)")
+    low, high = YAWS_DEG
+    groups = [f"yaw 0-{low:g}", f"yaw {low:g}-{high:g}", f"yaw {high:g}-90"]
+    faces = tuple(_face(sample, groups) for sample in read_shards(paths))
+    return Benchmark(
+        name=f"samples {folder.resolve().name}",
+        layout=load_layout(HEAD),
+        faces=faces,
+        calibration=(),
+        rows={**{g: (g,) for g in groups if any(face.group == g for face in faces)}, "all": tuple(groups)},
+        normalisers=("eyes 3D", "box"),
+        threshold=THRESHOLD,
+    )
+
+
+def _face(sample: Sample, groups: list[str]) -> Face:
+    rotation = np.array(sample.record["R_camera_head"])
+    yaw = abs(np.degrees(angles(rotation)[0]))
+    xyz = points_on(np.column_stack([sample.xy_px, sample.depth_px()]), FACE_MESH_LAYOUT).astype(np.float64)
+    face = xyz[:FACE_MESH_POINTS]
+    lengths = {"eyes 3D": point_pair_distance(face, *OUTER_EYES), "box": box_size(face[:, :2])}
+    group = groups[int(np.searchsorted(YAWS_DEG, yaw))]
+    points, box = sample.xy_px.astype(np.float64), points_box(face[:, :2])
+    return Face(sample.key, group, points, box, lengths, lambda: sample.image)

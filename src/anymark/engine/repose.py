@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from anymark.canonical import CanonicalHead
+from anymark.engine.hair import Cap
 from anymark.engine.heads import IRIS_MM, vertex_normals
 from anymark.engine.light import Environment, estimate_light, relative
 from anymark.engine.occluders import Thing
@@ -35,23 +36,34 @@ CAVITY = (0.06, 0.015, 0.012)
 
 PUPIL_MM = 2.2
 
+_BEFORE_MM = 3.0  # the sheet counts as before the head only where it is nearer by more
 _SHEET_WHOLE, _SHEET_GONE = 0.85, 0.6  # cosines of the turn from the photo's view between which the sheet fades
 
 
 @dataclass(frozen=True, eq=False)
-class Subject:
-    """A photo's head, taken apart to be put together again in another way."""
+class Surroundings:
+    """What a photo shows around its head."""
 
-    skin: Skin
-    light: Floats
-    """(9,) what the photo was lit by, in the head's frame."""
     sheet: Sheet
     photo: Floats
     """(H, W, 3) linear."""
     R_camera_head: Array
     t_camera_head_mm: Array
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """A head, taken apart to be put together again in another way."""
+
+    skin: Skin
+    light: Floats
+    """(9,) what its skin is lit by, in the head's frame."""
     iris: Floats
     """(3,) colour of the irises, linear."""
+    hair_mm: float
+    """How high its hair stands above the skull."""
+    around: Surroundings | None = None
+    """None: no photo is behind it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +83,8 @@ class Shot:
     """Strength of the specular lobe."""
     with_sheet: bool = True
     """Hair and dress of the photo around the head."""
+    with_hair: bool = True
+    """Hair above the skull, where the photo's own is not shown."""
     things: Sequence[Thing] = ()
     """What else is there."""
 
@@ -87,6 +101,32 @@ class Picture:
     """Of the head alone."""
     occluded: npt.NDArray[np.bool_]
     """(H, W) where something lies over the head."""
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """A picture with depth."""
+
+    colour: Floats
+    """(H, W, 3) linear."""
+    opacity: Floats
+    """(H, W)"""
+    depth_mm: Floats
+    """(H, W) infinite where it is not."""
+
+    def laid_on(self, colour: Floats, alpha: Floats, buffers: Buffers) -> tuple[Floats, Floats, npt.NDArray[np.bool_]]:
+        """Over a head's picture where it is nearer than the head, and under it elsewhere.
+
+        Returns:
+            the colours (H, W, 3), premultiplied, the alpha (H, W), and where the head is covered (H, W).
+        """
+        before = (self.depth_mm < buffers.depth_mm) & (buffers.part >= 0)
+        over = np.where(before, self.opacity, 0.0)
+        out = colour * (1 - over[..., None]) + self.colour * over[..., None]
+        alpha = alpha * (1 - over) + over
+        under = self.opacity * (1 - over) * (1 - alpha)
+        out = out + self.colour * under[..., None]
+        return out.astype(np.float32), (alpha + under).astype(np.float32), over > 0.5
 
 
 class Stage:
@@ -112,6 +152,7 @@ class Stage:
         self._face = np.unique(head.triangles[head.triangles_of("face")])
         self._hollow = [i for i, name in enumerate(names) if not name.endswith("ear")]
         self._skin_parts = np.array([name in PARTS for name in names])
+        self._cap = Cap(atlas)
 
     def take(self, source: Source, rotation: Array, translation: Array, iris_px: Array | None) -> Subject:
         """What a photo says of its head.
@@ -132,8 +173,8 @@ class Stage:
         iris = np.array([0.06, 0.04, 0.03], np.float32)
         if iris_px is not None and np.isfinite(iris_px).all():
             iris = np.clip(np.median(sample(photo, iris_px), 0), 0.015, 0.25).astype(np.float32)
-        sheet = sheet_of(source, float(chin))
-        return Subject(skin, light, sheet, photo, rotation, translation, iris)
+        around = Surroundings(sheet_of(source, float(chin)), photo, rotation, translation)
+        return Subject(skin, light, iris, self._cap.measure(source), around)
 
     def shoot(self, renderer: Renderer, subject: Subject, shot: Shot, supersample: int = 2) -> Picture:
         """A picture of a subject."""
@@ -149,8 +190,15 @@ class Stage:
         alpha = buffers.alpha
         colour = colour * alpha[..., None]
         occluded = np.zeros(alpha.shape, bool)
-        if shot.with_sheet:
-            colour, alpha, occluded = self._lay_sheet(renderer, subject, shot, buffers, colour)
+        around = subject.around if shot.with_sheet else None
+        whole = 0.0 if around is None else _sheet_share(around, shot)
+        if shot.with_hair and subject.hair_mm > 0 and whole < 1:
+            hair = self._hair(renderer, subject, shot, texture, 1 - whole)
+            colour, alpha, over = hair.laid_on(colour, alpha, buffers)
+            occluded |= over
+        if around is not None and whole > 0:
+            colour, alpha, over = self._sheet(renderer, around, shot, whole).laid_on(colour, alpha, buffers)
+            occluded |= over
         for thing in shot.things:
             colour, alpha, over = self._lay_thing(renderer, thing, shot, buffers, colour, alpha)
             occluded |= over
@@ -214,29 +262,28 @@ class Stage:
         ray[..., 0], ray[..., 1] = x, y[:, None]
         return ray / np.linalg.norm(ray, axis=-1, keepdims=True)
 
-    def _lay_sheet(
-        self, renderer: Renderer, subject: Subject, shot: Shot, buffers: Buffers, colour: Array
-    ) -> tuple[Floats, Floats, npt.NDArray[np.bool_]]:
+    def _hair(
+        self, renderer: Renderer, subject: Subject, shot: Shot, texture: npt.NDArray[np.uint8], opacity: float
+    ) -> Layer:
+        """The cap of hair, with the scalp's colours."""
+        raised = self._cap.raised(shot.vertices_mm, subject.hair_mm)
+        placed = (raised @ shot.R_camera_head.T + shot.t_camera_head_mm).astype(np.float32)
+        mesh = Mesh(placed, self._cap.triangles, placed, uv=self._cap.uv, texture=texture)
+        seen = renderer.render([mesh], shot.focal_px, shot.principal_px, supersample=2)
+        return Layer(seen.albedo**2, opacity * seen.alpha, seen.depth_mm)
+
+    def _sheet(self, renderer: Renderer, around: Surroundings, shot: Shot, opacity: float) -> Layer:
         """The photo's hair and dress, behind and before the head."""
-        points = (subject.sheet.points_camera_mm - subject.t_camera_head_mm) @ subject.R_camera_head
+        points = (around.sheet.points_camera_mm - around.t_camera_head_mm) @ around.R_camera_head
         points = (points @ shot.R_camera_head.T + shot.t_camera_head_mm).astype(np.float32)
-        seen = renderer.render([subject.sheet.mesh(points)], shot.focal_px, shot.principal_px)
+        seen = renderer.render([around.sheet.mesh(points)], shot.focal_px, shot.principal_px)
         at = np.nan_to_num(seen.canonical_mm[..., :2], nan=-10.0)
         there = seen.part >= 0
-        turned = shot.R_camera_head @ subject.R_camera_head.T
-        facing = np.clip((turned[2, 2] - _SHEET_GONE) / (_SHEET_WHOLE - _SHEET_GONE), 0, 1)
-        opacity = look(subject.sheet.alpha, at) * there * _unstretched(at, there) * facing
-        light = look(subject.photo, at)
+        light = look(around.photo, at)
         if shot.environment is not None:  # a sheet has no shape to be lit: it takes the mean of the light
             light = light * shot.environment.shade(np.array([[0.0, 0.3, 0.95]]) @ self._turn(shot).T)[0]
-        before = there & (seen.depth_mm < buffers.depth_mm - 3.0)
-        over = np.where(before & (buffers.part >= 0), opacity, 0.0)
-        under = opacity * (1 - over)
-        out = colour * (1 - over[..., None]) + light * over[..., None]
-        alpha = buffers.alpha * (1 - over) + over
-        out = out + light * (under * (1 - alpha))[..., None]
-        alpha = alpha + under * (1 - alpha)
-        return out.astype(np.float32), alpha.astype(np.float32), over > 0.5
+        opaque = look(around.sheet.alpha, at) * there * _unstretched(at, there) * opacity
+        return Layer(light, opaque, seen.depth_mm + _BEFORE_MM)
 
     def _lay_thing(
         self, renderer: Renderer, thing: Thing, shot: Shot, buffers: Buffers, colour: Floats, alpha: Floats
@@ -262,6 +309,12 @@ class Stage:
     @staticmethod
     def _turn(shot: Shot) -> Array:
         return np.eye(3) if shot.R_environment_head is None else shot.R_environment_head
+
+
+def _sheet_share(around: Surroundings, shot: Shot) -> float:
+    """How much of the photo's surroundings can be shown: 1 from about the photo's side, 0 from far aside."""
+    cos = float((shot.R_camera_head @ around.R_camera_head.T)[2, 2])
+    return float(np.clip((cos - _SHEET_GONE) / (_SHEET_WHOLE - _SHEET_GONE), 0, 1))
 
 
 def _unstretched(at: Floats, there: npt.NDArray[np.bool_]) -> Floats:

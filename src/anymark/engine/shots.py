@@ -62,6 +62,8 @@ class ShotConfig:
     """Share of the shots with something before the face."""
     with_sheet: float = 0.8
     """Share of the shots with the photo's hair and dress around the head."""
+    with_hair: float = 0.85
+    """Share of the shots with hair above the skull, where the photo's own cannot be shown."""
     from_below_deg: float = 0.0
     """How far the camera looks up at the face."""
     to_face: bool = False

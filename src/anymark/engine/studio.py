@@ -48,6 +48,7 @@ class Scene:
     """y up."""
     shine: float
     with_sheet: bool
+    with_hair: bool
     seed: int
     """Of what is drawn anew, and alike, for each picture."""
     occluded: bool
@@ -206,6 +207,7 @@ class Studio:
             exponential(np.array([[0.0, rng.uniform(-np.pi, np.pi), 0.0]]))[0],
             float(rng.uniform(0.0, 0.5)),
             bool(rng.random() < config.with_sheet),
+            bool(rng.random() < config.with_hair),
             int(rng.integers(2**31)),
             rng.random() < config.occluded,
             Lens(float(rng.uniform(*config.distortion)), self.size) if config.distortion != (0.0, 0.0) else None,
@@ -233,6 +235,7 @@ class Studio:
             scene.R_environment_camera @ upright @ draw.R_camera_head,
             scene.shine,
             scene.with_sheet,
+            scene.with_hair,
             things,
         )
         picture = self.stage.shoot(self.renderer(self.size, self.size), scene.subject, shot)

@@ -13,6 +13,7 @@ from tyro.conf import UseAppendAction, arg
 from anymark.commands.demo import astronaut
 from anymark.errors import AnymarkError
 from anymark.evaluate import bench
+from anymark.evaluate.benchmark import shared_folder
 from anymark.evaluate.timing import Request, Timing
 from anymark.files import check_targets, write_json
 
@@ -37,6 +38,8 @@ class Bench:
     """Write the numbers, with the machine and the versions they belong to."""
     seconds: Annotated[float, arg(metavar="S")] = 1.0
     """Time spent on each number."""
+    engine: bool = False
+    """Time the data engine instead, with one thread: fits, renders and samples. Needs ../shared, or $ANYMARK_ASSETS."""
 
     def run(self) -> int:
         """Time everything and print it. Returns the exit code.
@@ -53,6 +56,8 @@ class Bench:
             check_targets([self.json], [photo])
         machine = bench.host()
         print(f"{machine['cpu']}, {machine['cores']} cores, {machine['system']}; onnxruntime {machine['onnxruntime']}")
+        if self.engine:
+            return self._engine(machine)
         warm = {str(threads or "all"): self._warm(models, photo, threads) for threads in (1, None)}
         cold = bench.cold_starts(models[0], self.locator, photo)
         _print_timings("cold start, a new process", cold)
@@ -63,6 +68,15 @@ class Bench:
             starts = {name: asdict(start) for name, start in cold.items()}
             numbers = {"host": machine, "image": photo.name, "models": list(models), "threads": warm}
             write_json(self.json, {**numbers, "cold_start": starts}, indent=2)
+        return 0
+
+    def _engine(self, machine: dict[str, Any]) -> int:
+        folders = shared_folder(None, "assets", "ANYMARK_ASSETS="), shared_folder(None, "photos", "ANYMARK_ASSETS=")
+        timed = bench.engine_timings(*folders, self.seconds)
+        _print_timings("1 thread, data engine", timed)
+        if self.json is not None:
+            numbers = {name: asdict(timing) for name, timing in timed.items()}
+            write_json(self.json, {"host": machine, "threads": {"1": {"engine": numbers}}}, indent=2)
         return 0
 
     def _warm(self, models: Sequence[str], photo: Path, threads: int | None) -> dict[str, Any]:

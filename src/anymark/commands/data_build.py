@@ -52,24 +52,28 @@ class Build:
             print("anymark: stopped; the same command goes on from here", file=sys.stderr)
             return 130
         print(f"{self.out}: {built.samples} samples in {built.shards} shards")
+        everything = built.residual["all"]
+        print(f"fits leave over {100 * everything['median']:.2f} % of the eyes' distance (median of {everything['n']})")
         if built.left_out:
             print("left out: " + ", ".join(f"{count} {reason}" for reason, count in built.left_out.most_common()))
         return 0
 
 
 class _Progress:
-    """A line for each part of the work that is done, with its pace and the time left."""
+    """A line for each part of the work that is done, with samples a second and the time left."""
 
     def __init__(self) -> None:
         self._what, self._start, self._first, self._shown = "", 0.0, 0, 0.0
 
-    def __call__(self, what: str, done: int, of: int) -> None:
+    def __call__(self, what: str, done: int, of: int, samples: int) -> None:
         now = time.monotonic()
         if what != self._what:
             self._what, self._start, self._first, self._shown = what, now, done, 0.0
         if now - self._shown < 5 and done < of:
             return
         self._shown = now
-        left = (now - self._start) / max(done - self._first, 1) * (of - done)
+        took = now - self._start
+        left = took / max(done - self._first, 1) * (of - done)
+        rate = f", {samples / took:.1f} samples/s" if samples and took > 0 else ""
         pace = f", {left / 60:.0f} min left" if done > self._first and done < of else ""
-        print(f"{what}: {done}/{of}{pace}", file=sys.stderr, flush=True)
+        print(f"{what}: {done}/{of}{rate}{pace}", file=sys.stderr, flush=True)

@@ -30,6 +30,7 @@ from anymark.files import write_json
 from anymark.fit import Fit, Rig
 from anymark.tables import from_table, read_toml
 
+Array = npt.NDArray[np.floating]
 Index = npt.NDArray[np.integer]
 
 RECIPE = "recipe.json"
@@ -83,7 +84,8 @@ class Place:
     out: Path
 
 
-Progress = Callable[[str, int, int], None]
+Progress = Callable[[str, int, int, int], None]
+"""What is being made, how many parts of it are done, of how many, and the samples made so far."""
 
 
 def load_data_recipe(path: Path) -> DataRecipe:
@@ -117,6 +119,8 @@ class Built:
     samples: int
     left_out: Counter[str]
     """Reason -> photos."""
+    residual: dict[str, dict[str, float]]
+    """Photo set, and "all" -> n, median and P90 of what fits leave over, over the outer corners of the eyes in 3D."""
 
 
 def build(recipe: DataRecipe, place: Place, processes: int, progress: Progress | None = None) -> Built:
@@ -127,7 +131,7 @@ def build(recipe: DataRecipe, place: Place, processes: int, progress: Progress |
     """
     place.out.mkdir(parents=True, exist_ok=True)
     _claim(recipe, place.out)
-    tell = progress or (lambda *_: None)
+    tell: Progress = progress or (lambda *_: None)
     # one thread a process: llvmpipe, numpy and cv2 would each take all cores
     os.environ |= dict.fromkeys(("LP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"), "1")
     spawn = multiprocessing.get_context("spawn")
@@ -138,7 +142,7 @@ def build(recipe: DataRecipe, place: Place, processes: int, progress: Progress |
 
                 def solve(parts: Sequence[Index], source: str = source) -> Iterator[Fit]:
                     for i, found in enumerate(pool.map(_fit, [source] * len(parts), parts)):
-                        tell(f"fits of {source}", i + 1, len(parts))
+                        tell(f"fits of {source}", i + 1, len(parts), 0)
                         yield found
 
                 sets[source] = fitted_set(recipe, place, read_labels(place.photos / source), solve)
@@ -147,18 +151,21 @@ def build(recipe: DataRecipe, place: Place, processes: int, progress: Progress |
             counts: Counter[str] = Counter()
             for fitted in sets.values():
                 counts.update(fitted.dropped)
-            tell("shards", len(jobs) - len(missing), len(jobs))
-            for i, skipped in enumerate(_unordered(pool, missing, 2 * processes)):
+            ready, made = len(jobs) - len(missing), 0
+            tell("shards", ready, len(jobs), made)
+            for i, (count, skipped) in enumerate(_unordered(pool, missing, 2 * processes)):
                 counts.update(skipped)
-                tell("shards", len(jobs) - len(missing) + i + 1, len(jobs))
+                made += count
+                tell("shards", ready + i + 1, len(jobs), made)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
     names = [job.name for job in jobs]
     samples = sum(count_samples(place.out / name) for name in names)
-    content = {"shards": names, "samples": samples, "left_out": dict(counts)}
+    residual = _residuals({source: fitted.residual() for source, fitted in sets.items()})
+    content = {"shards": names, "samples": samples, "left_out": dict(counts), "fit_residual": residual}
     write_json(place.out / INDEX, content, indent=2)
-    return Built(len(jobs), samples, counts)
+    return Built(len(jobs), samples, counts, residual)
 
 
 def fitted_set(
@@ -181,8 +188,20 @@ def plan(recipe: DataRecipe, counts: dict[str, int]) -> Iterator[Job]:
         yield Job(number, tuple(everyone[i] for i in order[start : start + recipe.photos_a_shard]))
 
 
-def make_shard(recipe: DataRecipe, studio: Studio, out: Path, job: Job) -> Counter[str]:
-    """Write one shard; returns reasons -> what was left out of it."""
+def _residuals(of_sets: dict[str, Array]) -> dict[str, dict[str, float]]:
+    everything = {**of_sets, "all": np.concatenate(list(of_sets.values()))}
+    return {
+        name: {
+            "n": len(values),
+            "median": round(float(np.median(values)), 5),
+            "P90": round(float(np.quantile(values, 0.9)), 5),
+        }
+        for name, values in everything.items()
+    }
+
+
+def make_shard(recipe: DataRecipe, studio: Studio, out: Path, job: Job) -> tuple[int, Counter[str]]:
+    """Write one shard; returns its number of samples, and reasons -> what was left out of it."""
     skipped: Counter[str] = Counter()
 
     def samples() -> Iterator[Sample]:
@@ -205,8 +224,7 @@ def make_shard(recipe: DataRecipe, studio: Studio, out: Path, job: Job) -> Count
             except AnymarkError as error:
                 skipped[str(error)] += 1
 
-    write_shard(out / job.name, samples())
-    return skipped
+    return write_shard(out / job.name, samples()), skipped
 
 
 class _Worker:
@@ -259,14 +277,14 @@ def _fit(source: str, part: Index) -> Fit:
     return _worker.fitter.fit(labels.points_px[part], labels.depth_px[part])
 
 
-def _make(job: Job) -> Counter[str]:
+def _make(job: Job) -> tuple[int, Counter[str]]:
     assert _worker is not None
     return make_shard(_worker.recipe, _worker.studio, _worker.place.out, job)
 
 
-def _unordered(pool: ProcessPoolExecutor, jobs: list[Job], ahead: int) -> Iterator[Counter[str]]:
-    """What each shard left out, as they are done; few are handed out ahead, so that a stop loses little."""
-    waiting: set[Future[Counter[str]]] = set()
+def _unordered(pool: ProcessPoolExecutor, jobs: list[Job], ahead: int) -> Iterator[tuple[int, Counter[str]]]:
+    """What `make_shard` says of each shard, as they are done; few are handed out ahead, so that a stop loses little."""
+    waiting: set[Future[tuple[int, Counter[str]]]] = set()
     for job in jobs:
         waiting.add(pool.submit(_make, job))
         if len(waiting) >= ahead:

@@ -37,7 +37,7 @@ def contact_sheet(shards: Sequence[Path], count: int, columns: int = 4, tile: in
     """
     each = -(-count // max(1, len(shards)))
     samples = [sample for shard in shards for sample in islice(_spread(shard, each), each)][:count]
-    tiles = [_fit_panels(s, tile) if "points_px" in s.record else _panels(s, tile) for s in samples]
+    tiles = [_fit_panels(s, tile) if "points_px" in s.record else panels(s, tile) for s in samples]
     rows = [np.hstack(tiles[i : i + columns]) for i in range(0, len(tiles), columns)]
     if not rows:
         return np.zeros((tile, 4 * tile * columns, 3), np.uint8)
@@ -51,7 +51,8 @@ def _spread(shard: Path, count: int) -> list[Sample]:
     return [samples[i] for i in index]
 
 
-def _panels(sample: Sample, tile: int) -> Pixels:
+def panels(sample: Sample, tile: int) -> Pixels:
+    """A render: picture, visible points, parts and canonical colours, side by side."""
     picture = _resized(sample.image, tile)
     head = CanonicalHead.load()
     vertex_part = np.zeros(len(head.vertices_mm), np.int64)

@@ -31,11 +31,15 @@ PLAIN = {
 }
 """Linear colours of what no photo shows well."""
 
+MOUTH = ("upper teeth", "lower teeth", "gums", "tongue")
+"""They get less light the deeper they lie."""
+
 CAVITY = (0.06, 0.015, 0.012)
 """Of the insides of mouth and eye sockets."""
 
 PUPIL_MM = 2.2
 
+_DARK_MM = 45.0, 92.0  # canonical z of the back of the mouth, and of its front teeth
 _BEFORE_MM = 3.0  # the sheet counts as before the head only where it is nearer by more
 _SHEET_WHOLE, _SHEET_GONE = 0.85, 0.6  # cosines of the turn from the photo's view between which the sheet fades
 
@@ -152,6 +156,7 @@ class Stage:
         self._face = np.unique(head.triangles[head.triangles_of("face")])
         self._hollow = [i for i, name in enumerate(names) if not name.endswith("ear")]
         self._skin_parts = np.array([name in PARTS for name in names])
+        self._mouth = [names.index(name) for name in MOUTH]
         self._cap = Cap(atlas)
 
     def take(self, source: Source, rotation: Array, translation: Array, iris_px: Array | None) -> Subject:
@@ -223,6 +228,8 @@ class Stage:
         rows, columns = np.nonzero((part >= 0) & ~self._skin_parts[np.maximum(part, 0)])
         which = part[rows, columns]
         paint = self._plain[which]
+        mouth, deep = np.isin(which, self._mouth), buffers.canonical_mm[rows, columns, 2]
+        paint[mouth] *= np.clip((deep[mouth, None] - _DARK_MM[0]) / (_DARK_MM[1] - _DARK_MM[0]), 0.1, 1)
         for index, centre in self._eyes.items():
             eye = which == index
             place = buffers.canonical_mm[rows[eye], columns[eye]]

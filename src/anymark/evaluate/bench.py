@@ -55,6 +55,17 @@ def timings(request: Request) -> dict[str, dict[str, Timing]]:
     return {part: {name: Timing(**t) for name, t in values.items()} for part, values in answer.items()}
 
 
+def engine_timings(assets: Path, photos: Path, seconds: float) -> dict[str, Timing]:
+    """The data engine's, with one thread.
+
+    Raises:
+        AnymarkError: something is missing there, or OpenGL cannot be had.
+    """
+    limits: dict[str, str] = dict.fromkeys((*_THREAD_VARIABLES, "LP_NUM_THREADS"), "1")
+    answer = json.loads(_child(["-m", "anymark.engine.timing", str(assets), str(photos), str(seconds)], limits))
+    return {name: Timing(**t) for name, t in answer.items()}
+
+
 def cold_starts(model: str, locator: str, photo: Path) -> dict[str, Cold]:
     """New processes that do nothing, import anymark, detect once from Python, and detect once from the command line.
 

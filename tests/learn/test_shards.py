@@ -54,7 +54,7 @@ def test_labels_are_the_heads_vertices(folder: Path) -> None:
     photos = load_shards(folder)
     assert len(photos) == 6
     assert photos.layout == "head"
-    assert photos.names[0] == "head-0-0"
+    assert photos.names == tuple(f"head-{i}-{j}" for i in range(2) for j in range(3))
     wanted = sample("", 10.0).xy_px
     assert np.abs(photos.points_px[1].numpy() - wanted).max() < 0.01
     face = load_layout("mediapipe478").points_mm[:468]

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +15,7 @@ import torch
 from anymark.canonical.face_mesh import FACE_MESH_POINTS
 from anymark.canonical.files import HEAD
 from anymark.canonical.posed import points_on
-from anymark.engine.samples import read_shards
+from anymark.engine.samples import Sample, read_shards
 from anymark.errors import AnymarkError
 from anymark.evaluate.photo_files import FACE_MESH_LAYOUT
 from anymark.learn.data.photos import PhotoSet
@@ -31,7 +36,7 @@ def load_shards(folder: Path, *, limit: int | None = None) -> PhotoSet:
     if not paths:
         raise AnymarkError(f"{folder}: no shards (is it a folder of anymark data build?)")
     names, images, points, depths, boxes, inside, sds = [], [], [], [], [], [], []
-    for sample in read_shards(paths):
+    for sample in _read(paths, limit):
         record = sample.record
         face = points_on(sample.xy_px, FACE_MESH_LAYOUT)[:FACE_MESH_POINTS]
         names.append(sample.key)
@@ -42,8 +47,6 @@ def load_shards(folder: Path, *, limit: int | None = None) -> PhotoSet:
         inside.append(record.get("valid_box_px", (0, 0, *sample.image.shape[1::-1])))  # renders fill their pictures
         pixels = record["focal_px"] / record["t_camera_head_mm"][2]  # a millimetre at the head
         sds.append(np.zeros(len(sample.xy_px)) if sample.sd_mm is None else sample.sd_mm * pixels)
-        if limit is not None and len(names) >= limit:
-            break
     if any(image.shape != images[0].shape for image in images):
         raise AnymarkError(f"{folder}: pictures of different sizes")
     return PhotoSet(
@@ -58,3 +61,18 @@ def load_shards(folder: Path, *, limit: int | None = None) -> PhotoSet:
         label_sd=torch.full((len(names),), float("nan")),
         point_sd_px=torch.from_numpy(np.stack(sds).astype(np.float32)),
     )
+
+
+def _read(paths: Sequence[Path], limit: int | None) -> Iterator[Sample]:
+    """The samples in their order; many shards at once, as decoding takes most of the time."""
+    if limit is not None:
+        yield from islice(read_shards(paths), limit)
+        return
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        waiting: deque[Future[list[Sample]]] = deque()
+        for path in paths:  # few ahead: what is read is copied only where it is taken
+            waiting.append(pool.submit(lambda path=path: list(read_shards([path]))))
+            if len(waiting) > 2 * (os.cpu_count() or 1):
+                yield from waiting.popleft().result()
+        while waiting:
+            yield from waiting.popleft().result()

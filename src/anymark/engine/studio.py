@@ -330,6 +330,7 @@ class Studio:
             buffers.canonical_mm[middle, middle],
             buffers.part[middle, middle],
             {
+                **record,
                 "dataset": dataset,
                 "focal_px": shot.focal_px,
                 "principal_px": [float(v) for v in shot.principal_px],
@@ -337,7 +338,6 @@ class Studio:
                 "t_camera_head_mm": [float(v) for v in shot.t_camera_head_mm],
                 "identity": [round(float(v), 4) for v in identity],
                 "expression": [round(float(v), 4) for v in expression],
-                **record,
             },
         )
 

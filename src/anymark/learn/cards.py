@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from anymark.engine.build import RECIPE
+from anymark.errors import AnymarkError
 from anymark.evaluate.photo_files import CARD_KEYS, LABELS, read_card
 from anymark.learn.data.heads import FACES, WHOLE
 from anymark.learn.data.photos import DATA_CARDS
 
-PANORAMAS = {"what": "backgrounds, by Poly Haven", "licence": "CC0"}
+PANORAMAS = {"what": "light and backgrounds, by Poly Haven", "licence": "CC0"}
+HANDS = {"what": "hands, WebXR input profiles", "licence": "MIT, (c) 2019 Amazon"}
 
 
 def data_entries(photos: Path, sources: Iterable[str], known_sources: bool) -> list[dict[str, str]]:
@@ -29,6 +33,29 @@ def data_entries(photos: Path, sources: Iterable[str], known_sources: bool) -> l
         entry = stated(name, own or known)
         if entry not in entries:
             entries.append(entry)
+    return entries
+
+
+def shard_entries(
+    photos: Path, folders: Iterable[str], known_sources: bool, so_far: Sequence[dict[str, str]]
+) -> list[dict[str, str]]:
+    """What sets of `anymark data build` add to the entries so far: their photo sets, panoramas and hands.
+
+    Raises:
+        AnymarkError: a folder holds no such set, or a photo set's labels cannot be read.
+    """
+    entries: list[dict[str, str]] = []
+    for folder in folders:
+        try:
+            recipe = json.loads((Path(folder) / RECIPE).read_text("utf-8"))
+            preset, sources = recipe["preset"], list(recipe["sources"])
+        except (OSError, ValueError, KeyError, TypeError):
+            raise AnymarkError(f"{folder}: no data set of anymark data build (no {RECIPE} of one)") from None
+        found = data_entries(photos, sources, known_sources)
+        if preset != "photos":
+            found.append(stated("panoramas", PANORAMAS if known_sources else {"what": "light and backgrounds"}))
+            found.append(stated("hands", HANDS if known_sources else {"what": "hands"}))
+        entries += [entry for entry in found if entry not in (*so_far, *entries)]
     return entries
 
 

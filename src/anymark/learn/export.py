@@ -18,7 +18,7 @@ import numpy as np
 import onnxruntime
 import torch
 from jaxtyping import Float, UInt8
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from anymark.errors import AnymarkError
@@ -106,7 +106,8 @@ def export_landmarker(
         worst_px = float(difference[:2].max()) * recipe.encoder.input_size / 2
         if not (worst_px <= TOLERANCE_PX and difference[2] <= TOLERANCE_PX / 10):
             raise AnymarkError(f"{name}: the exported model differs from torch by {worst_px:.2g} px")
-        save_file({key: value.contiguous() for key, value in model.state_dict().items()}, folder / WEIGHTS)
+        state = {key: value.contiguous() for key, value in model.state_dict().items()}
+        (folder / WEIGHTS).write_bytes(save(state))
         write_card(
             folder,
             {

@@ -94,7 +94,7 @@ def export_locator_run(
         metrics = task.score(model, matches, threshold)
     known = recipe.card.known_sources
     data = data_entries(photos, recipe.data.sources, known)
-    data.append(stated("panoramas", PANORAMAS if known else {"what": "backgrounds"}))
+    data.append(stated("panoramas", PANORAMAS if known else {"what": "light and backgrounds"}))
     with model_folder(out) as folder:
         export_locator(model, folder / MODEL_FILE)
         worst = difference_px(model, folder / MODEL_FILE, checked_images(task))

@@ -10,9 +10,10 @@ from jaxtyping import UInt8
 
 from anymark.canonical import load_layout
 from anymark.canonical.face_mesh import FACE_MESH_POINTS
+from anymark.canonical.files import HEAD
 from anymark.errors import AnymarkError
 from anymark.evaluate.photo_files import FACE_MESH_LAYOUT
-from anymark.learn.cards import data_entries, stated
+from anymark.learn.cards import data_entries, shard_entries
 from anymark.learn.export import check_replaceable, export_landmarker
 from anymark.learn.export_locator import export_locator_run
 from anymark.learn.train.landmarks import LandmarkTask, exact_windows
@@ -23,9 +24,9 @@ from anymark.learn.train.recipe import WEIGHTS, LandmarkRecipe, LocatorRecipe, R
 CHECKED_WINDOWS = 8
 """Held-out windows that an exported model is checked on, at least; and two of each photo set."""
 
-UNSURE_SHARE, UNSURE_MARGIN, UNSURE_BOUNDS = 0.995, 1.5, (0.06, 0.08)
+UNSURE_SHARE, UNSURE_MARGIN, UNSURE_BOUNDS = 0.995, 1.5, (0.04, 0.08)
 """A card's `most_unsure`: so many times this quantile of the held-out photos' unsureness, between these bounds. Above
-0.085 wheels and lamps begin to pass for heads."""
+0.055 rockets and wheels begin to pass for heads."""
 
 
 def build_task(recipe: Recipe, photos: Path, cache: Path | None, limit: int | None = None) -> Task:
@@ -53,7 +54,9 @@ def export_run(run: Path, out: Path, name: str, photos: Path, cache: Path | None
     task.model.eval()
     with torch.no_grad():
         metrics = task.evaluate(task.model)
-    unsure = most_unsure(task)
+    unsure, known = most_unsure(task), recipe.card.known_sources
+    data = data_entries(photos, recipe.data.sources, known)
+    data += shard_entries(photos, recipe.data.shards, known, data)
     return export_landmarker(
         task.model,
         recipe,
@@ -63,13 +66,7 @@ def export_run(run: Path, out: Path, name: str, photos: Path, cache: Path | None
         points_mm=load_layout(FACE_MESH_LAYOUT).points_mm,
         card={
             "licence": recipe.card.licence,
-            "data": [
-                *data_entries(photos, recipe.data.sources, recipe.card.known_sources),
-                *(
-                    stated(Path(folder).name, {"what": "samples of anymark data build"})
-                    for folder in recipe.data.shards
-                ),
-            ],
+            "data": data,
             "labels": recipe.card.labels,
             **starting_weights(recipe),
             "metrics": {
@@ -111,14 +108,17 @@ def most_unsure(task: LandmarkTask) -> float | None:
     Returns:
         The limit that goes on the card, or None where no photos are held out.
     """
-    if not task.held_out:
+    photo_sets = [
+        data.photos for data in task.held_out if data.photos.layout != HEAD
+    ]  # renders hide more than photos do
+    if not photo_sets:
         return None
     size, scale = task.recipe.encoder.input_size, task.recipe.data.window_scale
     face_mm = torch.tensor(load_layout(FACE_MESH_LAYOUT).points_mm[:FACE_MESH_POINTS])
     found = []
-    for data in task.held_out:
-        for index in np.array_split(np.arange(len(data.photos)), -(-len(data.photos) // 64)):
-            image, _ = exact_windows(data.photos.select(index), size, scale)
+    for photos in photo_sets:
+        for index in np.array_split(np.arange(len(photos)), -(-len(photos) // 64)):
+            image, _ = exact_windows(photos.select(index), size, scale)
             sigma = task.model(image, face_mm[None])[..., 2].exp().numpy()
             found.append(np.median(sigma, 1) * scale / 2)  # from half windows to sides of the box
     limit = UNSURE_MARGIN * float(np.quantile(np.concatenate(found), UNSURE_SHARE))

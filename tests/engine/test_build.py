@@ -13,9 +13,10 @@ import pytest
 
 from anymark.canonical import CanonicalHead, load_layout
 from anymark.engine.build import DataRecipe, Place, build, load_data_recipe, plan
-from anymark.engine.heads import vertex_normals
+from anymark.engine.heads import canonical_rig, vertex_normals
 from anymark.engine.samples import Sample, read_shards
 from anymark.errors import AnymarkError
+from anymark.fit import Rig
 
 RECIPE = DataRecipe(sources={"faker": 3, "congress": 2}, size=96, views=2, photos_a_shard=3)
 
@@ -193,3 +194,52 @@ def test_bad_recipes_are_one_clear_line(tmp_path: Path, text: str, message: str)
     path.write_text(text)
     with pytest.raises(AnymarkError, match=message):
         load_data_recipe(path)
+
+
+@pytest.mark.parametrize("preset", ["pairs", "sequences", "helmet", "marked"])
+def test_every_preset_says_all_of_its_samples(preset: str, place: Place, tmp_path: Path) -> None:
+    (tmp_path / "recipe.toml").write_text(
+        f"preset = '{preset}'\nsize = 96\nviews = 1\nframes = 5\nseed = 3\n[sources]\nfaker = 2\n"
+    )
+    made = build(load_data_recipe(tmp_path / "recipe.toml"), replace(place, out=tmp_path / "out"), 1)
+    samples = list(read_shards(sorted((tmp_path / "out").glob("*.tar"))))
+    assert len(samples) == made.samples == 2 * {"pairs": 2, "sequences": 5}.get(preset, 1)
+    rig = canonical_rig(Rig.load_ict(place.assets), CanonicalHead.load())
+    for sample in samples:
+        record = sample.record
+        assert record["dataset"] == preset
+        posed = rig.vertices_mm(record["identity"], record["expression"])
+        skin = rig.parts["face"]
+        assert np.abs(posed[skin] - sample.vertices_mm[skin]).max() < 0.1  # the coefficients are those of the vertices
+        rows, columns = np.nonzero(sample.part == 0)
+        head = CanonicalHead.load()
+        surface = head.closest_point(sample.canonical_mm[rows, columns])
+        xy = np.einsum("nk,nkd->nd", surface.barycentric, sample.xy_px[head.triangles[surface.triangles]])
+        off = np.linalg.norm(xy - np.stack([4 * columns + 2.5, 4 * rows + 2.5], 1), axis=1)
+        assert np.median(off) < 0.8  # under a lens too
+    if preset == "sequences":
+        steps = np.linalg.norm(np.diff([s.xy_px for s in samples[:5]], axis=0), axis=2).mean(1)
+        assert 0 < steps.max() < 40
+        assert np.array_equal(samples[0].record["identity"], samples[4].record["identity"])
+    if preset in ("pairs", "sequences"):
+        assert samples[0].record["R_camera_head"] != samples[1].record["R_camera_head"]
+    if preset == "marked":
+        assert samples[0].record["lines"]
+    if preset == "helmet":
+        assert {"distortion_k", "distance_mm"} <= set(samples[0].record)
+        grey = samples[0].image.astype(int)
+        assert np.abs(grey[..., 0] - grey[..., 2]).mean() < 6
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("seed = -1", "seed: -1 must be"),
+        ("window_scale = 0.0", r"window_scale: 0\.0 must be"),
+        ("size = 98", "size: 98 must be a multiple of 4"),
+    ],
+)
+def test_a_recipes_numbers_are_checked(text: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "recipe.toml").write_text(f"{text}\n[sources]\nfaker = 1\n")
+    with pytest.raises(AnymarkError, match=message):
+        load_data_recipe(tmp_path / "recipe.toml")

@@ -50,12 +50,12 @@ def test_samples_come_back(tmp_path: Path) -> None:
         assert np.abs(a.image.astype(int) - b.image.astype(int)).mean() < 3
 
 
-def test_points_far_outside_are_kept_at_the_edge_of_what_can_be_said(tmp_path: Path) -> None:
+def test_points_far_outside_are_kept(tmp_path: Path) -> None:
     sample = drawn("a")
     sample.xy_px[0] = 1e6, -1e6
     write_shard(tmp_path / "shard-00000.tar", [sample])
     [found] = read_shards([tmp_path / "shard-00000.tar"])
-    assert found.xy_px[0] == pytest.approx([512, -512], abs=0.1)
+    assert found.xy_px[0] == pytest.approx([1e6, -1e6])
 
 
 def test_shards_are_read_one_after_the_other(tmp_path: Path) -> None:

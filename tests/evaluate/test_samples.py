@@ -11,9 +11,10 @@ import pytest
 from anymark.canonical import CanonicalHead, load_layout
 from anymark.cli import main
 from anymark.detect.window import Window
-from anymark.engine.samples import Sample, write_shard
+from anymark.engine.samples import INDEX, Sample, write_shard
 from anymark.engine.shots import turned
 from anymark.evaluate.samples import read_samples
+from anymark.files import write_json
 from tests.evaluate.synthetic import project
 
 SIDE, FOCAL, AWAY = 96, 200.0, 900.0
@@ -42,6 +43,7 @@ def folder(tmp_path: Path) -> Path:
     path.mkdir()
     write_shard(path / "shard-00000.tar", [sample("a", 10), sample("b", -45), sample("c", 45)])
     write_shard(path / "shard-00001.tar", [sample("d", -88)])
+    write_json(path / INDEX, {"shards": ["shard-00000.tar", "shard-00001.tar"], "samples": 4})
     return path
 
 
@@ -76,7 +78,7 @@ def test_numbers_are_those_of_all_vertices(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("{0}",), "no shards (is it a folder of anymark data build?)"),
+        (("{0}",), "no data set of anymark data build"),
         (("{0}/views", "--calibrate", "2"), "--calibrate does not apply"),
     ],
 )

@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from anymark.canonical import CanonicalHead, load_layout
-from anymark.engine.samples import Sample, write_shard
+from anymark.engine.samples import INDEX, Sample, count_samples, write_shard
 from anymark.errors import AnymarkError
+from anymark.files import write_json
 from anymark.learn.data.appearance import AppearanceConfig
 from anymark.learn.data.geometry import NO_AUGMENTATION
 from anymark.learn.data.landmarks import LandmarkSet, Sampler
@@ -42,11 +43,17 @@ def sample(key: str, shift: float) -> Sample:
     )
 
 
+def finish(path: Path) -> None:
+    shards = sorted(p.name for p in path.glob("shard-*.tar"))
+    write_json(path / INDEX, {"shards": shards, "samples": sum(count_samples(path / name) for name in shards)})
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("shards")
     for i in range(2):
         write_shard(path / f"shard-{i:05d}.tar", [sample(f"head-{i}-{j}", 10.0 * j) for j in range(3)])
+    finish(path)
     return path
 
 
@@ -70,6 +77,7 @@ def test_labels_that_may_be_off_say_by_how_much(tmp_path: Path) -> None:
     exact = sample("exact", 0.0)
     guessed = replace(exact, key="guessed", sd_mm=np.linspace(0, 8, len(exact.vertices_mm)))
     write_shard(tmp_path / "shard-00000.tar", [exact, guessed])
+    finish(tmp_path)
     photos = load_shards(tmp_path)
     assert float(photos.point_sd_px[0].max()) == 0
     assert photos.point_sd_px[1].numpy() == pytest.approx(np.linspace(0, 8, 4449) * FOCAL / AWAY, abs=0.02)
@@ -119,6 +127,17 @@ def test_what_is_inside_lies_where_the_head_carries_it(folder: Path) -> None:
     assert np.abs(found - (FOCAL * seen[:, :2] / seen[:, 2:] + SIDE / 2)).max() < 0.6
 
 
-def test_an_empty_folder_is_named(tmp_path: Path) -> None:
-    with pytest.raises(AnymarkError, match="no shards"):
+def test_only_finished_data_sets_are_learned_from(tmp_path: Path) -> None:
+    with pytest.raises(AnymarkError, match="no data set"):
         load_shards(tmp_path)
+    write_shard(tmp_path / "shard-00000.tar", [sample("a", 0.0)])
+    with pytest.raises(AnymarkError, match="not finished"):
+        load_shards(tmp_path)
+    write_json(tmp_path / INDEX, {"shards": [], "samples": 0})
+    with pytest.raises(AnymarkError, match="holds no samples"):
+        load_shards(tmp_path)
+    (tmp_path / INDEX).write_text("[]")
+    with pytest.raises(AnymarkError, match="not an index"):
+        load_shards(tmp_path)
+    finish(tmp_path)
+    assert len(load_shards(tmp_path)) == 1

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import multiprocessing
 import os
+import re
 import threading
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -21,20 +24,19 @@ import numpy.typing as npt
 from anymark.canonical import CanonicalHead
 from anymark.engine.fits import Fitted, Fitter, fit_photos
 from anymark.engine.heads import canonical_rig
-from anymark.engine.samples import Sample, count_samples, write_shard
+from anymark.engine.samples import COARSE, ENGINE, INDEX, Sample, count_samples, write_shard
 from anymark.engine.shots import PRESETS, ShotConfig
 from anymark.engine.studio import Studio
 from anymark.errors import AnymarkError
-from anymark.evaluate.photo_files import PhotoLabels, Split, read_labels
+from anymark.evaluate.photo_files import LABELS, PhotoLabels, Split, read_labels
 from anymark.files import write_json
 from anymark.fit import Fit, Rig
-from anymark.tables import from_table, read_toml
+from anymark.tables import ABOVE_0, check_numbers, from_table, read_toml
 
 Array = npt.NDArray[np.floating]
 Index = npt.NDArray[np.integer]
 
 RECIPE = "recipe.json"
-INDEX = "index.json"
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,15 @@ class DataRecipe:
     seed: int = 0
     shots: ShotConfig = field(default_factory=ShotConfig)
     """What shots are drawn from; what a recipe does not say is the preset's."""
+
+    def __post_init__(self) -> None:
+        check_numbers(self, "sources", least=0)
+        check_numbers(self, "size", least=32, most=2048)
+        check_numbers(self, "views", "frames", "photos_a_shard", least=1)
+        check_numbers(self, "window_scale", least=ABOVE_0)
+        check_numbers(self, "seed", least=0)
+        if self.size % COARSE:
+            raise AnymarkError(f"size: {self.size} must be a multiple of {COARSE}")
 
 
 @dataclass(frozen=True)
@@ -104,10 +115,6 @@ def load_data_recipe(path: Path) -> DataRecipe:
     recipe = replace(recipe, shots=replace(base, **{key: getattr(asked, key) for key in shots}))
     if not recipe.sources:
         raise AnymarkError(f"{path}: names no sources")
-    if recipe.size % 4 or not 32 <= recipe.size <= 2048 or min(recipe.views, recipe.frames, recipe.photos_a_shard) < 1:
-        raise AnymarkError(
-            f"{path}: size must be a multiple of 4 from 32 to 2048, views, frames and photos_a_shard at least 1"
-        )
     return recipe
 
 
@@ -129,8 +136,13 @@ def build(recipe: DataRecipe, place: Place, processes: int, progress: Progress |
     Raises:
         AnymarkError: `place.out` holds another recipe's data, something is missing, or a shard cannot be written.
     """
-    place.out.mkdir(parents=True, exist_ok=True)
-    _claim(recipe, place.out)
+    try:
+        place.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise AnymarkError(f"{place.out}: cannot be written ({(error.strerror or str(error)).lower()})") from None
+    _claim(recipe, place)
+    for litter in place.out.glob(".shard-*.tmp"):  # of workers that were killed
+        litter.unlink(missing_ok=True)
     tell: Progress = progress or (lambda *_: None)
     # one thread a process: llvmpipe, numpy and cv2 would each take all cores
     os.environ |= dict.fromkeys(("LP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"), "1")
@@ -157,6 +169,10 @@ def build(recipe: DataRecipe, place: Place, processes: int, progress: Progress |
                 counts.update(skipped)
                 made += count
                 tell("shards", ready + i + 1, len(jobs), made)
+        except BrokenProcessPool:
+            raise AnymarkError(
+                f"{place.out}: a worker was killed (too little memory?); the same command goes on"
+            ) from None
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
@@ -206,7 +222,8 @@ def make_shard(recipe: DataRecipe, studio: Studio, out: Path, job: Job) -> tuple
 
     def samples() -> Iterator[Sample]:
         for source, k in job.photos:
-            name = f"{source}-{Path(studio.sets[source].labels.names[studio.sets[source].index[k]]).stem}"
+            photo = studio.sets[source].labels.names[studio.sets[source].index[k]]
+            name = re.sub(r"[^\w-]", "_", f"{source}-{photo.rpartition('.')[0] or photo}")  # webdataset wants no dots
             try:
                 if recipe.preset == "photos":
                     yield studio.label(source, k, name, recipe.window_scale)
@@ -295,14 +312,26 @@ def _unordered(pool: ProcessPoolExecutor, jobs: list[Job], ahead: int) -> Iterat
         yield from (future.result() for future in done)
 
 
-def _claim(recipe: DataRecipe, out: Path) -> None:
-    content = json.loads(json.dumps(asdict(recipe)))
-    kept = out / RECIPE
+def _digest(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+    except OSError as error:
+        raise AnymarkError(f"{path}: cannot be read ({(error.strerror or str(error)).lower()})") from None
+
+
+def _claim(recipe: DataRecipe, place: Place) -> None:
+    """Write down what the data set is made of, or check that it is the same as before."""
+    labels = {source: _digest(place.photos / source / LABELS) for source in recipe.sources}
+    content = json.loads(json.dumps({**asdict(recipe), "engine": ENGINE, "labels": labels}))
+    out, kept = place.out, place.out / RECIPE
     if kept.exists():
         try:
             same = json.loads(kept.read_text("utf-8")) == content
         except (OSError, ValueError):
             same = False
         if not same:
-            raise AnymarkError(f"{out}: holds data of another recipe; choose another --out, or delete it")
+            raise AnymarkError(
+                f"{out}: holds data of another recipe, of other labels or of another version of the engine; choose "
+                "another --out, or delete it"
+            )
     write_json(kept, content, indent=2)

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from anymark.canonical import CanonicalHead, load_layout
 from anymark.canonical.face_mesh import CLOSING, FACE_MESH_POINTS, FACE_OVAL, IRISES, OUTER_EYES
+from anymark.engine.samples import ENGINE
 from anymark.errors import AnymarkError
 from anymark.evaluate.photo_files import FACE_MESH_LAYOUT, PhotoLabels, Split, read_npz
 from anymark.files import atomic
@@ -38,7 +39,7 @@ LEFT_OVER_MM = 1.5
 """What a fit of a photo leaves over, along an axis."""
 
 _AT_ONCE = 64
-_KEYS = ("index", "R", "t", "identity", "expression", "focal", "principal", "residual")
+_KEYS = ("index", "R", "t", "identity", "expression", "focal", "principal", "residual", "converged")
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,6 +161,7 @@ def fit_photos(
     eyes = eye_distance(labels)[good]
     reasons = {
         "fit came to nothing": ~np.isfinite(found.residual_px),
+        "fit did not converge": ~found.converged,
         "face too small": eyes < LEAST_EYES_PX,
         "residual too large": found.residual_px > MOST_RESIDUAL * eyes,
         "identity implausible": size > MOST_IDENTITY,
@@ -174,7 +176,8 @@ def fit_photos(
 
 def _key(labels: PhotoLabels, index: npt.NDArray[np.int64]) -> str:
     """What a fit depends on."""
-    digest = hashlib.sha256(labels.points_px[index].tobytes() + labels.depth_px[index].tobytes())
+    parts = labels.points_px[index].tobytes(), labels.depth_px[index].tobytes(), str(ENGINE).encode()
+    digest = hashlib.sha256(b"".join(parts))
     return digest.hexdigest()[:12]
 
 
@@ -191,6 +194,7 @@ def _write(path: Path, index: npt.NDArray[np.int64], found: Fit) -> None:
             focal=found.camera.focal_px,
             principal=found.camera.principal_px,
             residual=found.residual_px,
+            converged=found.converged,
         )
 
 
@@ -198,7 +202,7 @@ def _read(path: Path) -> Fit:
     data = read_npz(path, _KEYS)
     camera = Camera(data["focal"], data["principal"])
     pose = data["R"], data["t"], data["identity"], data["expression"]
-    return Fit(*pose, camera, data["residual"], np.isfinite(data["residual"]))
+    return Fit(*pose, camera, data["residual"], data["converged"])
 
 
 def _joined(parts: list[Fit]) -> Fit:

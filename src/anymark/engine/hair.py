@@ -15,6 +15,8 @@ Array = npt.NDArray[np.floating]
 
 MOST_MM = 60.0
 """Of hair above the skull."""
+USUAL_MM = 16.0
+"""Where a photo does not show how much."""
 
 _RISE_MM = 28.0  # from the hairline to where the cap has its full height
 _STEP_MM = 4.0
@@ -58,8 +60,9 @@ class Cap:
         turns = (self.head.vertices_mm / 100) @ rng.normal(0, 2.5, (3, 4)) + rng.uniform(0, 2 * np.pi, 4)
         return (1 + 0.35 * np.sin(turns).mean(1)).astype(np.float32)
 
-    def measure(self, source: Source) -> float:
-        """How high the hair stands above the skull in a photo, millimetres, from where the person ends."""
+    def measure(self, source: Source) -> float | None:
+        """How high the hair stands above the skull in a photo, millimetres, from where the person ends; None where the
+        photo ends before."""
         at, normals = source.vertices_camera_mm[self.ids], source.normals[self.ids]
         towards = -at / np.linalg.norm(at, axis=1, keepdims=True)
         chosen = (np.abs((normals * towards).sum(1)) < _ASIDE) & (normals[:, 1] < -_TOP) & (self.rise[self.ids] > 0.5)
@@ -71,5 +74,8 @@ class Cap:
         matte: Floats = sample(source.matte, xy.reshape(-1, 2)).reshape(inside.shape)
         total = inside.sum(1)
         covered = (matte * inside).sum(1) / np.maximum(total, 1) > 0.5
-        ends = np.flatnonzero(~covered | (total < 0.3 * max(1, int(chosen.sum()))))
-        return float(steps[ends[0]] - _STEP_MM) if len(ends) else MOST_MM
+        shown = total >= 0.3 * max(1, int(chosen.sum()))
+        ends = np.flatnonzero(~covered | ~shown)
+        if len(ends) == 0:
+            return MOST_MM
+        return float(steps[ends[0]] - _STEP_MM) if shown[ends[0]] else None

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from anymark.canonical import CanonicalHead
-from anymark.engine.hair import Cap
+from anymark.engine.hair import USUAL_MM, Cap
 from anymark.engine.heads import IRIS_MM, vertex_normals
 from anymark.engine.light import Environment, estimate_light, relative
 from anymark.engine.occluders import Thing
@@ -118,19 +118,19 @@ class Layer:
     depth_mm: Floats
     """(H, W) infinite where it is not."""
 
-    def laid_on(self, colour: Floats, alpha: Floats, buffers: Buffers) -> tuple[Floats, Floats, npt.NDArray[np.bool_]]:
+    def laid_on(self, colour: Floats, alpha: Floats, buffers: Buffers) -> tuple[Floats, Floats, Floats]:
         """Over a head's picture where it is nearer than the head, and under it elsewhere.
 
         Returns:
-            the colours (H, W, 3), premultiplied, the alpha (H, W), and where the head is covered (H, W).
+            the colours (H, W, 3), premultiplied, the alpha (H, W), and how much of the head is covered (H, W).
         """
         before = (self.depth_mm < buffers.depth_mm) & (buffers.part >= 0)
         over = np.where(before, self.opacity, 0.0)
         out = colour * (1 - over[..., None]) + self.colour * over[..., None]
         alpha = alpha * (1 - over) + over
-        under = self.opacity * (1 - over) * (1 - alpha)
+        under = np.where(before, 0.0, self.opacity) * (1 - alpha)
         out = out + self.colour * under[..., None]
-        return out.astype(np.float32), (alpha + under).astype(np.float32), over > 0.5
+        return out.astype(np.float32), (alpha + under).astype(np.float32), over.astype(np.float32)
 
 
 class Stage:
@@ -179,7 +179,8 @@ class Stage:
         if iris_px is not None and np.isfinite(iris_px).all():
             iris = np.clip(np.median(sample(photo, iris_px), 0), 0.015, 0.25).astype(np.float32)
         around = Surroundings(sheet_of(source, float(chin)), photo, rotation, translation)
-        return Subject(skin, light, iris, self._cap.measure(source), around)
+        height = self._cap.measure(source)
+        return Subject(skin, light, iris, USUAL_MM if height is None else height, around)
 
     def shoot(self, renderer: Renderer, subject: Subject, shot: Shot, supersample: int = 2) -> Picture:
         """A picture of a subject."""
@@ -194,20 +195,22 @@ class Stage:
         colour = self._shade(buffers, subject, shot)
         alpha = buffers.alpha
         colour = colour * alpha[..., None]
-        occluded = np.zeros(alpha.shape, bool)
+        clear = np.ones(alpha.shape, np.float32)  # how much of the head shines through what lies over it
         around = subject.around if shot.with_sheet else None
         whole = 0.0 if around is None else _sheet_share(around, shot)
         if shot.with_hair and subject.hair_mm > 0 and whole < 1:
-            hair = self._hair(renderer, subject, shot, texture, 1 - whole)
+            # half-way both are opaque, or the background would shine through
+            hair = self._hair(renderer, subject, shot, texture, min(1.0, 2 - 2 * whole))
             colour, alpha, over = hair.laid_on(colour, alpha, buffers)
-            occluded |= over
+            clear *= 1 - over
         if around is not None and whole > 0:
-            colour, alpha, over = self._sheet(renderer, around, shot, whole).laid_on(colour, alpha, buffers)
-            occluded |= over
+            sheet = self._sheet(renderer, around, shot, min(1.0, 2 * whole))
+            colour, alpha, over = sheet.laid_on(colour, alpha, buffers)
+            clear *= 1 - over
         for thing in shot.things:
             colour, alpha, over = self._lay_thing(renderer, thing, shot, buffers, colour, alpha)
-            occluded |= over
-        return Picture(colour, alpha, buffers, occluded)
+            clear *= 1 - over
+        return Picture(colour, alpha, buffers, (clear < 0.5) & (buffers.part >= 0))
 
     def _texture(self, subject: Subject, shot: Shot, normals_head: Array) -> npt.NDArray[np.uint8]:
         """The skin under the shot's light, as a picture for the renderer: square roots of linear light."""
@@ -294,7 +297,7 @@ class Stage:
 
     def _lay_thing(
         self, renderer: Renderer, thing: Thing, shot: Shot, buffers: Buffers, colour: Floats, alpha: Floats
-    ) -> tuple[Floats, Floats, npt.NDArray[np.bool_]]:
+    ) -> tuple[Floats, Floats, Floats]:
         """One more object, before the head where it is nearer."""
         placed = (thing.vertices_mm @ shot.R_camera_head.T + shot.t_camera_head_mm).astype(np.float32)
         mesh = Mesh(placed, thing.triangles, np.zeros_like(placed))
@@ -310,8 +313,8 @@ class Stage:
             light = shot.environment.shade(normals @ self._turn(shot).T)
         opacity = opacity[..., None]
         out = colour * (1 - opacity) + thing.colour * light * opacity
-        over = (opacity[..., 0] > 0.5) & (buffers.part >= 0)
-        return out.astype(np.float32), (alpha * (1 - opacity[..., 0]) + opacity[..., 0]).astype(np.float32), over
+        whole = (alpha * (1 - opacity[..., 0]) + opacity[..., 0]).astype(np.float32)
+        return out.astype(np.float32), whole, opacity[..., 0].astype(np.float32)
 
     @staticmethod
     def _turn(shot: Shot) -> Array:

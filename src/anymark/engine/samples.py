@@ -4,9 +4,9 @@ KEY.jpg is the picture. KEY.json holds the camera (focal_px, principal_px), the 
 t_camera_head_mm), the coefficients, the data set, and what was drawn. KEY.npz holds, quantised to 1/64:
 
 - vertices_q int16 (V, 3): the canonical head's vertices, posed, in the head frame, millimetres;
-- xy_q int16 (V, 2): where they are in the picture, pixels;
+- xy_q int32 (V, 2): where they are in the picture, pixels;
 - visible (V/8,) bits: which of them are seen;
-- canonical_q int16 (h, w, 3): the canonical point at the middle of each 4 x 4 pixels, -32768 where there is none;
+- canonical_q int16 (h, w, 3): the canonical point at pixel (4 j + 2.5, 4 i + 2.5), -32768 where there is none;
 - part uint8 (h, w): its part, 255 where there is none;
 - sd_q uint8 (V,), of photos alone: standard deviation of xy along an axis, in sixteenths of a millimetre at the head.
   Renders are exact.
@@ -33,6 +33,10 @@ from PIL import Image
 from anymark.errors import AnymarkError
 from anymark.files import atomic
 
+ENGINE = 2
+"""Counts on whenever the same recipe gives other samples: no data set is begun by one and finished by another."""
+INDEX = "index.json"
+"""The file of a finished data set: its shards, the number of samples, what was left out."""
 QUANTUM = 64.0
 """Steps a millimetre and a pixel."""
 COARSE = 4
@@ -40,6 +44,7 @@ COARSE = 4
 SD_QUANTUM = 16.0
 """Steps a millimetre of a label's standard deviation."""
 NOTHING = -32768
+FAR = 2**30
 NO_PART = 255
 
 _QUALITY = 93
@@ -115,6 +120,26 @@ def read_shards(paths: Sequence[Path]) -> Iterator[Sample]:
             raise AnymarkError(f"{path}: not a shard of samples ({error})") from None
 
 
+def finished_shards(folder: Path) -> list[Path]:
+    """The shards of a data set of `anymark data build`, in their order.
+
+    Raises:
+        AnymarkError: there is none, it is not finished, or it holds no samples.
+    """
+    try:
+        index = json.loads((folder / INDEX).read_text("utf-8"))
+        names, samples = [str(name) for name in index["shards"]], int(index["samples"])
+    except FileNotFoundError:
+        begun = any(folder.glob("shard-*.tar"))
+        reason = "not finished: run its anymark data build again" if begun else "no data set of anymark data build"
+        raise AnymarkError(f"{folder}: {reason}") from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise AnymarkError(f"{folder / INDEX}: not an index of shards ({error})") from None
+    if samples < 1:
+        raise AnymarkError(f"{folder}: holds no samples")
+    return [folder / name for name in names]
+
+
 def count_samples(path: Path) -> int:
     """How many samples a shard holds.
 
@@ -134,7 +159,7 @@ def _add(tar: tarfile.TarFile, sample: Sample) -> None:
     canonical = np.nan_to_num(quantised(sample.canonical_mm), nan=NOTHING).astype(np.int16)
     content: dict[str, Any] = {
         "vertices_q": quantised(sample.vertices_mm).astype(np.int16),
-        "xy_q": quantised(sample.xy_px).astype(np.int16),
+        "xy_q": np.clip(np.round(sample.xy_px * QUANTUM), -FAR, FAR).astype(np.int32),
         "visible": np.packbits(sample.visible),
         "canonical_q": canonical,
         "part": np.where(sample.part < 0, NO_PART, sample.part).astype(np.uint8),

@@ -254,8 +254,7 @@ class Studio:
             **({} if marks is None else {"marks_mm": marks.points_mm.round(3).tolist(), "lines": marks.lines.tolist()}),
             **(record or {}),
         }
-        sample = self.sample(key, image, picture, shot, taken.identity, draw.expression, dataset, said)
-        return sample if scene.lens is None else seen_through(scene.lens, sample)
+        return self.sample(key, image, picture, shot, taken.identity, draw.expression, dataset, said, scene.lens)
 
     def things(self, taken: Taken, vertices: Array, rng: np.random.Generator) -> Sequence[Thing]:
         """Something before the face."""
@@ -311,6 +310,7 @@ class Studio:
         expression: Array,
         dataset: str,
         record: dict[str, Any],
+        lens: Lens | None,
     ) -> Sample:
         """A picture with its labels."""
         placed = shot.vertices_mm @ shot.R_camera_head.T + shot.t_camera_head_mm
@@ -320,15 +320,15 @@ class Studio:
         seen = visible(buffers, placed, vertex_normals(placed, self.head.triangles))
         column, row = (np.clip(xy[:, k].astype(int), 0, self.size - 1) for k in (0, 1))
         seen &= ~picture.occluded[row, column]
-        middle = slice(COARSE // 2, None, COARSE)
-        return Sample(
+        cells = _cells(self.size, lens)
+        sample = Sample(
             key,
             image,
             shot.vertices_mm,
             xy,
             seen,
-            buffers.canonical_mm[middle, middle],
-            buffers.part[middle, middle],
+            buffers.canonical_mm[cells],
+            buffers.part[cells],
             {
                 **record,
                 "dataset": dataset,
@@ -340,6 +340,7 @@ class Studio:
                 "expression": [round(float(v), 4) for v in expression],
             },
         )
+        return sample if lens is None else _seen_through(lens, sample)
 
     def label(self, source: str, k: int, key: str, window_scale: float) -> Sample:
         """A photo as it is, with the head of its fit, drawn to its labels."""
@@ -352,27 +353,24 @@ class Studio:
         corner = (box[:2] + box[2:]) / 2 - side / 2
         scale = self.size / side
         if scale < 1:  # the window is reduced without aliasing
-            factor = max(1, round(1 / scale))
-            small = cv2.blur(photo, (factor, factor)) if factor > 1 else photo
-        else:
-            small = photo
+            photo = np.asarray(cv2.GaussianBlur(photo, (0, 0), 0.5 * np.sqrt(1 / scale**2 - 1)), np.uint8)
         steps = (np.arange(self.size) + 0.5) / scale
-        image = look(small, np.stack(np.meshgrid(corner[0] + steps, corner[1] + steps), -1))
+        image = look(photo, np.stack(np.meshgrid(corner[0] + steps, corner[1] + steps), -1))
         xy = (self.fitter.vertices_px(found, vertices, points)[0] - corner) * scale
         inside = (labels.valid_box_px[i].reshape(2, 2) - corner) * scale
         placed = found.to_camera(vertices)[0].astype(np.float32)
         focal, principal = float(found.camera.focal_px[0] * scale), (found.camera.principal_px[0] - corner) * scale
         mesh = Mesh(placed, self.head.triangles, self.head.vertices_mm, self.head.part)
         buffers = self.renderer(self.size, self.size).render([mesh], focal, principal)
-        middle = slice(COARSE // 2, None, COARSE)
+        cells = _cells(self.size, None)
         return Sample(
             key,
             np.clip(image + 0.5, 0, 255).astype(np.uint8),
             vertices[0],
             xy,
             visible(buffers, placed, vertex_normals(placed, self.head.triangles)),
-            buffers.canonical_mm[middle, middle],
-            buffers.part[middle, middle],
+            buffers.canonical_mm[cells],
+            buffers.part[cells],
             {
                 "dataset": "photos",
                 "focal_px": focal,
@@ -389,19 +387,24 @@ class Studio:
         )
 
 
-def seen_through(lens: Lens, sample: Sample) -> Sample:
-    """A pinhole's sample as a lens shows it: picture, points and maps."""
-    grid = lens.grid()
-    height = sample.part.shape[0]
-    cells = np.clip((grid[COARSE // 2 :: COARSE, COARSE // 2 :: COARSE] / COARSE).astype(int), 0, height - 1)
+def _cells(size: int, lens: Lens | None) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """Rows and columns of a pinhole's picture that the coarse maps hold, each (size / 4, size / 4)."""
+    middles = np.arange(size)[COARSE // 2 :: COARSE]
+    if lens is None:
+        rows, columns = np.meshgrid(middles, middles, indexing="ij")
+        return rows, columns
+    at = np.clip(lens.grid()[np.ix_(middles, middles)].astype(int), 0, size - 1)
+    return at[..., 1], at[..., 0]
+
+
+def _seen_through(lens: Lens, sample: Sample) -> Sample:
+    """A pinhole's picture and points as a lens shows them."""
     xy = lens.distort(sample.xy_px)
     return replace(
         sample,
-        image=np.clip(look(sample.image, grid) + 0.5, 0, 255).astype(np.uint8),
+        image=np.clip(look(sample.image, lens.grid()) + 0.5, 0, 255).astype(np.uint8),
         xy_px=xy,
         visible=sample.visible & (xy >= 0).all(1) & (xy <= lens.size).all(1),
-        canonical_mm=sample.canonical_mm[cells[..., 1], cells[..., 0]],
-        part=sample.part[cells[..., 1], cells[..., 0]],
         record={**sample.record, "distortion_k": lens.k},
     )
 

@@ -10,9 +10,8 @@ from anymark.canonical import load_layout
 from anymark.canonical.face_mesh import FACE_MESH_POINTS, OUTER_EYES
 from anymark.canonical.files import HEAD
 from anymark.canonical.posed import points_on
-from anymark.engine.samples import Sample, read_shards
+from anymark.engine.samples import Sample, finished_shards, read_shards
 from anymark.engine.shots import angles
-from anymark.errors import AnymarkError
 from anymark.evaluate.benchmark import Benchmark, Face, points_box
 from anymark.evaluate.metrics import box_size, point_pair_distance
 from anymark.evaluate.photo_files import FACE_MESH_LAYOUT
@@ -33,11 +32,9 @@ def read_samples(folder: Path) -> Benchmark:
         folder: shards of `anymark data build`.
 
     Raises:
-        AnymarkError: no shards there, or one of them is damaged.
+        AnymarkError: no finished data set there, or one of its shards is damaged.
     """
-    paths = sorted(folder.glob("shard-*.tar"))
-    if not paths:
-        raise AnymarkError(f"{folder}: no shards (is it a folder of anymark data build?)")
+    paths = finished_shards(folder)
     low, high = YAWS_DEG
     groups = [f"yaw 0-{low:g}", f"yaw {low:g}-{high:g}", f"yaw {high:g}-90"]
     faces = tuple(_face(sample, groups) for sample in read_shards(paths))
@@ -59,5 +56,5 @@ def _face(sample: Sample, groups: list[str]) -> Face:
     face = xyz[:FACE_MESH_POINTS]
     lengths = {"eyes 3D": point_pair_distance(face, *OUTER_EYES), "box": box_size(face[:, :2])}
     group = groups[int(np.searchsorted(YAWS_DEG, yaw))]
-    points, box = sample.xy_px.astype(np.float64), points_box(face[:, :2])
-    return Face(sample.key, group, points, box, lengths, lambda: sample.image)
+    points, box, image = sample.xy_px.astype(np.float64), points_box(face[:, :2]), sample.image
+    return Face(sample.key, group, points, box, lengths, lambda: image)

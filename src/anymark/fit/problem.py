@@ -55,7 +55,7 @@ class Settings:
     """Weight of the difference of two paired labels against the place of one."""
     distance_mm: float = 1000.0
     """Of the head where the camera is not known: a portrait's."""
-    rounds: int = 12
+    rounds: int = 20
     """At most so many steps."""
     tolerance_mm: float = 0.05
     """It ends when the points move by less, root mean square."""

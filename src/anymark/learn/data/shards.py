@@ -15,7 +15,7 @@ import torch
 from anymark.canonical.face_mesh import FACE_MESH_POINTS
 from anymark.canonical.files import HEAD
 from anymark.canonical.posed import points_on
-from anymark.engine.samples import Sample, read_shards
+from anymark.engine.samples import Sample, finished_shards, read_shards
 from anymark.errors import AnymarkError
 from anymark.evaluate.photo_files import FACE_MESH_LAYOUT
 from anymark.learn.data.photos import PhotoSet
@@ -30,11 +30,9 @@ def load_shards(folder: Path, *, limit: int | None = None) -> PhotoSet:
         limit: at most so many samples, from the first shards.
 
     Raises:
-        AnymarkError: the folder holds no finished shards, or one of them is damaged.
+        AnymarkError: the folder holds no finished data set, or one of its shards is damaged.
     """
-    paths = sorted(folder.glob("shard-*.tar"))
-    if not paths:
-        raise AnymarkError(f"{folder}: no shards (is it a folder of anymark data build?)")
+    paths = finished_shards(folder)
     names, images, points, depths, boxes, inside, sds = [], [], [], [], [], [], []
     for sample in _read(paths, limit):
         record = sample.record

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import islice
 from pathlib import Path
 
 import cv2
@@ -35,8 +34,9 @@ def contact_sheet(shards: Sequence[Path], count: int, columns: int = 4, tile: in
     Raises:
         AnymarkError: a shard cannot be read, or there are photos among the samples and OpenGL cannot be had.
     """
-    each = -(-count // max(1, len(shards)))
-    samples = [sample for shard in shards for sample in islice(_spread(shard, each), each)][:count]
+    chosen = [shards[i] for i in _even(len(shards), count)]
+    each = -(-count // max(1, len(chosen)))
+    samples = [sample for shard in chosen for sample in _spread(shard, each)][:count]
     tiles = [_fit_panels(s, tile) if "points_px" in s.record else panels(s, tile) for s in samples]
     rows = [np.hstack(tiles[i : i + columns]) for i in range(0, len(tiles), columns)]
     if not rows:
@@ -47,8 +47,12 @@ def contact_sheet(shards: Sequence[Path], count: int, columns: int = 4, tile: in
 
 def _spread(shard: Path, count: int) -> list[Sample]:
     samples = list(read_shards([shard]))
-    index = np.linspace(0, len(samples) - 1, min(count, len(samples))).round().astype(int) if samples else []
-    return [samples[i] for i in index]
+    return [samples[i] for i in _even(len(samples), count)]
+
+
+def _even(available: int, count: int) -> list[int]:
+    """At most `count` of range(available), spread evenly."""
+    return [int(i) for i in np.linspace(0, available - 1, min(count, available)).round()] if available else []
 
 
 def panels(sample: Sample, tile: int) -> Pixels:

@@ -35,6 +35,7 @@ from anymark.fit.problem import exponential
 Array = npt.NDArray[np.floating]
 
 _OTHER_PHOTO = 0.25  # share of the pictures before another photo rather than a panorama
+_RENDERERS = 4  # kept open
 _KEY_FRAMES = 4  # shots that a sequence passes through
 
 
@@ -101,10 +102,14 @@ class Studio:
         self._face = np.unique(self.head.triangles[self.head.triangles_of("face")])
 
     def renderer(self, width: int, height: int) -> Renderer:
-        """One for each size of picture."""
-        if (width, height) not in self._renderers:
-            self._renderers[width, height] = Renderer((width, height))
-        return self._renderers[width, height]
+        """One for each size of picture; photos come in many sizes, so the one not used for longest is closed."""
+        size = width, height
+        if size not in self._renderers:
+            if len(self._renderers) >= _RENDERERS:
+                self._renderers.pop(next(iter(self._renderers))).close()
+            self._renderers[size] = Renderer(size)
+        self._renderers[size] = self._renderers.pop(size)  # the last used comes last
+        return self._renderers[size]
 
     def photo(self, source: str, k: int) -> npt.NDArray[np.uint8]:
         """The pixels (H, W, 3) of a set's k-th fitted photo."""

@@ -18,14 +18,14 @@ from anymark.canonical import CanonicalHead
 from anymark.engine.gallery import panels
 from anymark.engine.hdr import read_hdr
 from anymark.engine.heads import canonical_rig, vertex_normals
+from anymark.engine.labels import labelled
 from anymark.engine.light import Environment, view
 from anymark.engine.marks import draw_marks, paint
 from anymark.engine.occluders import glasses, mask
 from anymark.engine.pixels import to_display
 from anymark.engine.procedural import procedural_subject
-from anymark.engine.render import Renderer, visible
+from anymark.engine.render import Renderer
 from anymark.engine.repose import Shot, Stage
-from anymark.engine.samples import COARSE, Sample
 from anymark.engine.shots import extreme, frame, turned
 from anymark.engine.texture import Atlas
 from anymark.fit import Rig, turned_eyes
@@ -83,14 +83,8 @@ def main(assets: Path) -> None:
             picture = stage.shoot(renderer, subject, shot)
             back = view(environment.picture, SIDE, min(focal, 1.6 * SIDE), UPRIGHT)
             colour = picture.colour + (1 - picture.alpha[..., None]) * back
-            placed = (vertices @ rotation.T + place).astype(np.float32)
-            xy = focal * placed[:, :2] / placed[:, 2:] + principal
-            seen = visible(picture.buffers, placed, vertex_normals(placed, head.triangles))
-            cell = np.clip(xy.astype(int), 0, SIDE - 1)
-            seen &= ~picture.occluded[cell[:, 1], cell[:, 0]]
-            middle = slice(COARSE // 2, None, COARSE)
-            canonical, part = picture.buffers.canonical_mm[middle, middle], picture.buffers.part[middle, middle]
-            sample = Sample(str(seed), to_display(0.8 * colour), vertices, xy, seen, canonical, part, {})
+            pixels = to_display(0.8 * colour)
+            sample = labelled(str(seed), pixels, head, shot, picture.buffers, {}, occluded=picture.occluded)
             columns.append(np.vstack(np.hsplit(panels(sample, TILE), 4)))
     path = Path(__file__).parents[1] / "docs" / "images" / "engine.jpg"
     Image.fromarray(np.hstack(columns)).save(path, quality=90)

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from anymark.canonical import CanonicalHead
+from anymark.engine.texture import Atlas
 from anymark.errors import AnymarkError
 from tests.conftest import SHARED
 
@@ -19,6 +21,17 @@ def gl() -> None:
         Renderer((8, 8)).close()
     except AnymarkError as error:
         pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def head() -> CanonicalHead:
+    return CanonicalHead.load()
+
+
+@pytest.fixture(scope="session")
+def atlas(head: CanonicalHead) -> Atlas:
+    """Its skin, coarsely."""
+    return Atlas(head, 192)
 
 
 @pytest.fixture(scope="session")

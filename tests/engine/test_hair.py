@@ -22,16 +22,6 @@ PRINCIPAL = np.array([SIDE / 2, SIDE / 2])
 PLACE = np.array([0.0, 0.0, 900.0])
 
 
-@pytest.fixture(scope="module")
-def head() -> CanonicalHead:
-    return CanonicalHead.load()
-
-
-@pytest.fixture(scope="module")
-def atlas(head: CanonicalHead) -> Atlas:
-    return Atlas(head, 192)
-
-
 def test_hair_rises_from_the_hairline_and_nowhere_else(head: CanonicalHead, atlas: Atlas) -> None:
     raised = Cap(atlas).raised(head.vertices_mm, 20.0)
     moved = np.linalg.norm(raised - head.vertices_mm, axis=1)

@@ -27,16 +27,6 @@ PRINCIPAL = np.array([SIDE / 2, SIDE / 2])
 PLACE = np.array([0.0, 0.0, 900.0])
 
 
-@pytest.fixture(scope="module")
-def head() -> CanonicalHead:
-    return CanonicalHead.load()
-
-
-@pytest.fixture(scope="module")
-def atlas(head: CanonicalHead) -> Atlas:
-    return Atlas(head, 192)
-
-
 def skin(canonical_mm: np.ndarray) -> np.ndarray:
     """(N, 3) linear colours: a symmetric gradient over the head."""
     height = np.clip((canonical_mm[:, 1] + 120) / 260, 0, 1)

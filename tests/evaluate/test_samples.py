@@ -11,30 +11,17 @@ import pytest
 from anymark.canonical import CanonicalHead, load_layout
 from anymark.cli import main
 from anymark.detect.window import Window
-from anymark.engine.samples import INDEX, Sample, write_shard
+from anymark.engine.samples import Sample, write_shard
 from anymark.engine.shots import turned
 from anymark.evaluate.samples import read_samples
-from anymark.files import write_json
 from tests.evaluate.synthetic import project
+from tests.samples import finish, grey_sample
 
 SIDE, FOCAL, AWAY = 96, 200.0, 900.0
 
 
 def sample(key: str, yaw_deg: float) -> Sample:
-    head = CanonicalHead.load()
-    rotation, place = turned(np.radians(yaw_deg), 0.1, -0.05), np.array([4.0, -5.0, AWAY])
-    seen = head.vertices_mm @ rotation.T + place
-    cells = (SIDE // 4, SIDE // 4)
-    return Sample(
-        key,
-        np.full((SIDE, SIDE, 3), 128, np.uint8),
-        head.vertices_mm,
-        FOCAL * seen[:, :2] / seen[:, 2:] + SIDE / 2,
-        np.ones(len(seen), bool),
-        np.full((*cells, 3), np.nan, np.float32),
-        np.full(cells, -1),
-        {"focal_px": FOCAL, "R_camera_head": rotation.tolist(), "t_camera_head_mm": place.tolist()},
-    )
+    return grey_sample(key, turned(np.radians(yaw_deg), 0.1, -0.05), np.array([4.0, -5.0, AWAY]), SIDE, FOCAL)
 
 
 @pytest.fixture
@@ -43,7 +30,7 @@ def folder(tmp_path: Path) -> Path:
     path.mkdir()
     write_shard(path / "shard-00000.tar", [sample("a", 10), sample("b", -45), sample("c", 45)])
     write_shard(path / "shard-00001.tar", [sample("d", -88)])
-    write_json(path / INDEX, {"shards": ["shard-00000.tar", "shard-00001.tar"], "samples": 4})
+    finish(path)
     return path
 
 

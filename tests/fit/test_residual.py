@@ -15,7 +15,7 @@ def test_residuals_are_followed_near_labels_and_forgotten_far_away() -> None:
     smooth = np.sin(labelled[:, 0] / 40)
     assert np.abs(weights[:5] @ smooth - smooth[:5]).max() < 0.1
     assert abs(float(weights[5] @ smooth)) < 1e-3
-    left = unexplained(labelled, np.vstack([labelled[:5], [[0, 0, 500.0]]]))
+    left = unexplained(weights, labelled, np.vstack([labelled[:5], [[0, 0, 500.0]]]))
     assert left[:5].max() < 0.15
     assert left[5] > 0.999
 

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from anymark.canonical import Layout, load_layout
-from anymark.learn.train import loop
+from anymark.learn.train import log
 
 
 @pytest.fixture(scope="session")
@@ -89,7 +89,7 @@ def _few_threads() -> None:
 
 @pytest.fixture(autouse=True)
 def _progress_of_the_last_step_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "SHOWN_EVERY_S", float("inf"))  # or logs would depend on how busy the machine is
+    monkeypatch.setattr(log, "SHOWN_EVERY_S", float("inf"))  # or logs would depend on how busy the machine is
 
 
 @pytest.fixture(autouse=True)

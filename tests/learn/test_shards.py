@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from anymark.canonical import CanonicalHead, load_layout
-from anymark.engine.samples import INDEX, Sample, count_samples, write_shard
+from anymark.canonical import load_layout
+from anymark.engine.samples import INDEX, Sample, write_shard
 from anymark.errors import AnymarkError
 from anymark.files import write_json
+from anymark.fit import FACING
 from anymark.learn.data.appearance import AppearanceConfig
 from anymark.learn.data.geometry import NO_AUGMENTATION
 from anymark.learn.data.landmarks import LandmarkSet, Sampler
@@ -21,31 +22,13 @@ from anymark.learn.models.encoder import EncoderConfig
 from anymark.learn.models.predictors import PredictorConfig
 from anymark.learn.train.landmarks import LandmarkTask, face_size
 from anymark.learn.train.recipe import LandmarkData, LandmarkRecipe, TrainConfig
+from tests.samples import finish, grey_sample
 
 SIDE, FOCAL, AWAY = 64, 220.0, 800.0
 
 
 def sample(key: str, shift: float) -> Sample:
-    """The canonical head before a camera, a grey square for a picture."""
-    head = CanonicalHead.load()
-    rotation, place = np.diag([1.0, -1.0, -1.0]), np.array([shift, 0.0, AWAY])
-    seen = head.vertices_mm @ rotation.T + place
-    cells = (SIDE // 4, SIDE // 4)
-    return Sample(
-        key,
-        np.full((SIDE, SIDE, 3), int(100 + shift), np.uint8),
-        head.vertices_mm,
-        FOCAL * seen[:, :2] / seen[:, 2:] + SIDE / 2,
-        np.ones(len(seen), bool),
-        np.full((*cells, 3), np.nan, np.float32),
-        np.full(cells, -1),
-        {"focal_px": FOCAL, "R_camera_head": rotation.tolist(), "t_camera_head_mm": place.tolist()},
-    )
-
-
-def finish(path: Path) -> None:
-    shards = sorted(p.name for p in path.glob("shard-*.tar"))
-    write_json(path / INDEX, {"shards": shards, "samples": sum(count_samples(path / name) for name in shards)})
+    return grey_sample(key, FACING, np.array([shift, 0.0, AWAY]), SIDE, FOCAL, int(100 + shift))
 
 
 @pytest.fixture(scope="module")

@@ -51,13 +51,12 @@ class Bench:
             raise AnymarkError(f"--seconds {self.seconds}: must not be negative")
         if self.json is not None and not self.json.absolute().parent.is_dir():
             raise AnymarkError(f"{self.json}: its folder does not exist")
+        if self.engine:
+            return self._engine()
         models, photo = self.model or (DEFAULT_MODEL,), self.image or astronaut()
         if self.json is not None:
             check_targets([self.json], [photo])
-        machine = bench.host()
-        print(f"{machine['cpu']}, {machine['cores']} cores, {machine['system']}; onnxruntime {machine['onnxruntime']}")
-        if self.engine:
-            return self._engine(machine)
+        machine = _print_host()
         warm = {str(threads or "all"): self._warm(models, photo, threads) for threads in (1, None)}
         cold = bench.cold_starts(models[0], self.locator, photo)
         _print_timings("cold start, a new process", cold)
@@ -70,8 +69,9 @@ class Bench:
             write_json(self.json, {**numbers, "cold_start": starts}, indent=2)
         return 0
 
-    def _engine(self, machine: dict[str, Any]) -> int:
+    def _engine(self) -> int:
         folders = shared_folder(None, "assets", "ANYMARK_ASSETS="), shared_folder(None, "photos", "ANYMARK_ASSETS=")
+        machine = _print_host()
         timed = bench.engine_timings(*folders, self.seconds)
         _print_timings("1 thread, data engine", timed)
         if self.json is not None:
@@ -97,6 +97,12 @@ class Bench:
                 for count, timing in timed["queries"].items()
             }
         return numbers
+
+
+def _print_host() -> dict[str, Any]:
+    machine = bench.host()
+    print(f"{machine['cpu']}, {machine['cores']} cores, {machine['system']}; onnxruntime {machine['onnxruntime']}")
+    return machine
 
 
 def _print_timings(title: str, timings: Mapping[str, Timing]) -> None:

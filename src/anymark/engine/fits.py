@@ -80,7 +80,7 @@ class Fitter:
         labelled_mm = load_layout(FACE_MESH_LAYOUT).points_mm[:FACE_MESH_POINTS]
         self._spread = residual_weights(labelled_mm, head.vertices_mm)
         off = np.hypot(spread_mm(rig, self.points, self.weights, canonical), LEFT_OVER_MM)
-        self.label_sd_mm = (off * np.sqrt(unexplained(labelled_mm, head.vertices_mm))).astype(np.float32)
+        self.label_sd_mm = (off * np.sqrt(unexplained(self._spread, labelled_mm, head.vertices_mm))).astype(np.float32)
         """(V,) how far `vertices_px` may be off along an axis: little at the labels, more at ears, neck and scalp."""
         inner = [name for name in head.part_names if name.endswith("eye")]
         for name in inner:  # eyeballs follow the irises, not the lids

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import cv2
@@ -37,7 +38,15 @@ def contact_sheet(shards: Sequence[Path], count: int, columns: int = 4, tile: in
     chosen = [shards[i] for i in _even(len(shards), count)]
     each = -(-count // max(1, len(chosen)))
     samples = [sample for shard in chosen for sample in _spread(shard, each)][:count]
-    tiles = [_fit_panels(s, tile) if "points_px" in s.record else panels(s, tile) for s in samples]
+    with ExitStack() as stack:
+        renderer: Renderer | None = None
+        tiles = []
+        for sample in samples:
+            if "points_px" not in sample.record:
+                tiles.append(panels(sample, tile))
+                continue
+            renderer = renderer or stack.enter_context(Renderer((tile, tile)))
+            tiles.append(_fit_panels(sample, tile, renderer))
     rows = [np.hstack(tiles[i : i + columns]) for i in range(0, len(tiles), columns)]
     if not rows:
         return np.zeros((tile, 4 * tile * columns, 3), np.uint8)
@@ -72,7 +81,7 @@ def panels(sample: Sample, tile: int) -> Pixels:
     return np.hstack([picture, points, parts.astype(np.uint8), canonical])
 
 
-def _fit_panels(sample: Sample, tile: int) -> Pixels:
+def _fit_panels(sample: Sample, tile: int, renderer: Renderer) -> Pixels:
     head, record = CanonicalHead.load(), sample.record
     picture, scale = _resized(sample.image, tile), tile / len(sample.image)
     focal, principal = record["focal_px"] * scale, np.array(record["principal_px"]) * scale
@@ -82,8 +91,7 @@ def _fit_panels(sample: Sample, tile: int) -> Pixels:
     points = picture.copy()
     _dots(points, np.array(record["points_px"]) * scale, np.tile(_LABEL, (len(record["points_px"]), 1)))
     _dots(points, fitted[:, :2] / fitted[:, 2:] * focal + principal, np.tile(_FITTED, (len(fitted), 1)))
-    with Renderer((tile, tile)) as renderer:
-        buffers = renderer.render([Mesh(seen, head.triangles, head.vertices_mm)], focal, principal)
+    buffers = renderer.render([Mesh(seen, head.triangles, head.vertices_mm)], focal, principal)
     shade = 60 + 190 * np.clip(buffers.normal @ _LIGHT, 0, 1)[..., None]
     skin = (buffers.part >= 0)[..., None]
     shaded = np.where(skin, shade, picture).astype(np.uint8)

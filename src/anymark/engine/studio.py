@@ -16,15 +16,16 @@ from anymark.canonical.face_mesh import IRISES
 from anymark.engine.fits import Fitted, Fitter
 from anymark.engine.hdr import HELD_OUT_PANORAMAS, read_hdr
 from anymark.engine.heads import vertex_normals
+from anymark.engine.labels import labelled
 from anymark.engine.lens import Lens, infrared
 from anymark.engine.light import Environment, view
 from anymark.engine.marks import Marks, draw_marks, paint
 from anymark.engine.matte import person_matte
 from anymark.engine.occluders import Thing, glasses, hand, mask
 from anymark.engine.pixels import Floats, look, to_display, to_linear
-from anymark.engine.render import Mesh, Renderer, visible
+from anymark.engine.render import Mesh, Renderer
 from anymark.engine.repose import Picture, Shot, Stage, Subject
-from anymark.engine.samples import COARSE, Sample
+from anymark.engine.samples import Sample
 from anymark.engine.shots import Draw, ShotConfig, angles, draw_shot, moved
 from anymark.engine.texture import Atlas, Source
 from anymark.errors import AnymarkError
@@ -259,7 +260,10 @@ class Studio:
             **({} if marks is None else {"marks_mm": marks.points_mm.round(3).tolist(), "lines": marks.lines.tolist()}),
             **(record or {}),
         }
-        return self.sample(key, image, picture, shot, taken.identity, draw.expression, dataset, said, scene.lens)
+        record = {**said, "dataset": dataset, **_person(taken.identity, draw.expression)}
+        return labelled(
+            key, image, self.head, shot, picture.buffers, record, occluded=picture.occluded, lens=scene.lens
+        )
 
     def things(self, taken: Taken, vertices: Array, rng: np.random.Generator) -> Sequence[Thing]:
         """Something before the face."""
@@ -305,48 +309,6 @@ class Studio:
         rolled = (0.8 + 0.2 * np.tanh((bright - 0.8) / 0.2)) / np.maximum(bright, 1e-6)
         return to_display(linear * np.where(bright > 0.8, rolled, 1))
 
-    def sample(
-        self,
-        key: str,
-        image: npt.NDArray[np.uint8],
-        picture: Picture,
-        shot: Shot,
-        identity: Array,
-        expression: Array,
-        dataset: str,
-        record: dict[str, Any],
-        lens: Lens | None,
-    ) -> Sample:
-        """A picture with its labels."""
-        placed = shot.vertices_mm @ shot.R_camera_head.T + shot.t_camera_head_mm
-        xy = shot.focal_px * placed[:, :2] / placed[:, 2:] + shot.principal_px
-        buffers = picture.buffers
-        placed = placed.astype(np.float32)
-        seen = visible(buffers, placed, vertex_normals(placed, self.head.triangles))
-        column, row = (np.clip(xy[:, k].astype(int), 0, self.size - 1) for k in (0, 1))
-        seen &= ~picture.occluded[row, column]
-        cells = _cells(self.size, lens)
-        sample = Sample(
-            key,
-            image,
-            shot.vertices_mm,
-            xy,
-            seen,
-            buffers.canonical_mm[cells],
-            buffers.part[cells],
-            {
-                **record,
-                "dataset": dataset,
-                "focal_px": shot.focal_px,
-                "principal_px": [float(v) for v in shot.principal_px],
-                "R_camera_head": [[float(v) for v in line] for line in shot.R_camera_head],
-                "t_camera_head_mm": [float(v) for v in shot.t_camera_head_mm],
-                "identity": [round(float(v), 4) for v in identity],
-                "expression": [round(float(v), 4) for v in expression],
-            },
-        )
-        return sample if lens is None else _seen_through(lens, sample)
-
     def label(self, source: str, k: int, key: str, window_scale: float) -> Sample:
         """A photo as it is, with the head of its fit, drawn to its labels."""
         fitted = self.sets[source]
@@ -363,55 +325,27 @@ class Studio:
         image = look(photo, np.stack(np.meshgrid(corner[0] + steps, corner[1] + steps), -1))
         xy = (self.fitter.vertices_px(found, vertices, points)[0] - corner) * scale
         inside = (labels.valid_box_px[i].reshape(2, 2) - corner) * scale
-        placed = found.to_camera(vertices)[0].astype(np.float32)
         focal, principal = float(found.camera.focal_px[0] * scale), (found.camera.principal_px[0] - corner) * scale
+        shot = Shot(vertices[0], found.R_camera_head[0], found.t_camera_head_mm[0], focal, principal)
+        placed = found.to_camera(vertices)[0].astype(np.float32)
         mesh = Mesh(placed, self.head.triangles, self.head.vertices_mm, self.head.part)
         buffers = self.renderer(self.size, self.size).render([mesh], focal, principal)
-        cells = _cells(self.size, None)
-        return Sample(
-            key,
-            np.clip(image + 0.5, 0, 255).astype(np.uint8),
-            vertices[0],
-            xy,
-            visible(buffers, placed, vertex_normals(placed, self.head.triangles)),
-            buffers.canonical_mm[cells],
-            buffers.part[cells],
-            {
-                "dataset": "photos",
-                "focal_px": focal,
-                "principal_px": [float(v) for v in principal],
-                "R_camera_head": [[float(v) for v in line] for line in found.R_camera_head[0]],
-                "t_camera_head_mm": [float(v) for v in found.t_camera_head_mm[0]],
-                "identity": [round(float(v), 4) for v in found.identity[0]],
-                "expression": [round(float(v), 4) for v in found.expression[0]],
-                "points_px": [[round(float(v), 3) for v in xy] for xy in (points[0] - corner) * scale],
-                "valid_box_px": [round(float(v), 3) for v in np.clip(inside, 0, self.size).ravel()],
-                "fit_residual": round(float(fitted.residual()[k]), 5),
-            },
-            self.fitter.label_sd_mm,
-        )
+        record = {
+            "dataset": "photos",
+            **_person(found.identity[0], found.expression[0]),
+            "points_px": [[round(float(v), 3) for v in xy] for xy in (points[0] - corner) * scale],
+            "valid_box_px": [round(float(v), 3) for v in np.clip(inside, 0, self.size).ravel()],
+            "fit_residual": round(float(fitted.residual()[k]), 5),
+        }
+        pixels = np.clip(image + 0.5, 0, 255).astype(np.uint8)
+        return labelled(key, pixels, self.head, shot, buffers, record, xy_px=xy, sd_mm=self.fitter.label_sd_mm)
 
 
-def _cells(size: int, lens: Lens | None) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-    """Rows and columns of a pinhole's picture that the coarse maps hold, each (size / 4, size / 4)."""
-    middles = np.arange(size)[COARSE // 2 :: COARSE]
-    if lens is None:
-        rows, columns = np.meshgrid(middles, middles, indexing="ij")
-        return rows, columns
-    at = np.clip(lens.grid()[np.ix_(middles, middles)].astype(int), 0, size - 1)
-    return at[..., 1], at[..., 0]
-
-
-def _seen_through(lens: Lens, sample: Sample) -> Sample:
-    """A pinhole's picture and points as a lens shows them."""
-    xy = lens.distort(sample.xy_px)
-    return replace(
-        sample,
-        image=np.clip(look(sample.image, lens.grid()) + 0.5, 0, 255).astype(np.uint8),
-        xy_px=xy,
-        visible=sample.visible & (xy >= 0).all(1) & (xy <= lens.size).all(1),
-        record={**sample.record, "distortion_k": lens.k},
-    )
+def _person(identity: Array, expression: Array) -> dict[str, list[float]]:
+    return {
+        "identity": [round(float(v), 4) for v in identity],
+        "expression": [round(float(v), 4) for v in expression],
+    }
 
 
 def gaze_turn(right: float, up: float) -> Array:

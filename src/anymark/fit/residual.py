@@ -31,10 +31,12 @@ def residual_weights(labelled_mm: npt.ArrayLike, points_mm: npt.ArrayLike) -> np
     return np.linalg.solve(inner, _kernel(a, b)).T.astype(np.float32)
 
 
-def unexplained(labelled_mm: npt.ArrayLike, points_mm: npt.ArrayLike) -> npt.NDArray[np.float32]:
-    """(N,) share of a residual's variance that `residual_weights` leaves: about 0 at labels, 1 far from them."""
+def unexplained(
+    weights: npt.NDArray[np.floating], labelled_mm: npt.ArrayLike, points_mm: npt.ArrayLike
+) -> npt.NDArray[np.float32]:
+    """(N,) share of a residual's variance that `residual_weights`, given, leave: about 0 at labels, 1 far from them."""
     a, b = np.asarray(labelled_mm, np.float64), np.asarray(points_mm, np.float64)
-    explained = (residual_weights(a, b) * _kernel(b, a)).sum(1)
+    explained = (weights * _kernel(b, a)).sum(1)
     return np.clip(1 - explained, 0, 1).astype(np.float32)
 
 

@@ -80,6 +80,18 @@ def check_numbers(config: object, *keys: str, least: float = -math.inf, most: fl
                 raise AnymarkError(f"{name}: {number!r} must be {_range_words(least, most)}")
 
 
+def check_ends(config: object, *keys: str) -> None:
+    """That pairs of a config, the ends of ranges, are in their order.
+
+    Raises:
+        AnymarkError: one is not.
+    """
+    for key in keys:
+        low, high = getattr(config, key)
+        if low > high:
+            raise AnymarkError(f"{key}: from {low:g} to {high:g} is no range")
+
+
 def _range_words(least: float, most: float) -> str:
     words = ["finite"] * (most == math.inf)
     if least > -math.inf:
@@ -102,6 +114,8 @@ def _checked(value: Any, hint: Any, where: str) -> Any:
     if origin is tuple:
         if not isinstance(value, list):
             raise AnymarkError(f"{where}: must be a list")
+        if args[-1] is not Ellipsis and len(value) != len(args):
+            raise AnymarkError(f"{where}: must be a list of {len(args)}, not of {len(value)}")
         return tuple(_checked(v, args[0], f"{where}[{i}]") for i, v in enumerate(value))
     options = tuple(a for a in args if a is not type(None)) or (hint,)
     if float in options and isinstance(value, int) and not isinstance(value, bool):

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import itertools
+import shutil
 import subprocess
 import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
 
 from anymark.canonical import CanonicalHead, load_layout
-from anymark.engine.build import DataRecipe, Place, build, load_data_recipe, plan
+from anymark.engine.build import DataRecipe, Place, build, load_data_recipe, make_shard, plan
+from anymark.engine.fits import Fitted
 from anymark.engine.heads import canonical_rig, vertex_normals
 from anymark.engine.samples import Sample, read_shards
+from anymark.engine.studio import Studio
 from anymark.errors import AnymarkError
 from anymark.fit import Rig
 
@@ -142,6 +148,32 @@ def test_photos_keep_their_own_labels(place: Place, tmp_path: Path) -> None:
         assert error < 0.012  # the fit alone leaves about 0.02
 
 
+def test_what_was_left_out_before_a_stop_is_counted(place: Place, built: list[Sample], tmp_path: Path) -> None:
+    class OneGoodPhoto(Studio):
+        """A studio that reads the shard's first photo and no other."""
+
+        def __init__(self) -> None:
+            labels = SimpleNamespace(names=["a.jpg"] * 9)
+            self.sets = {name: cast(Fitted, SimpleNamespace(labels=labels, index=range(9))) for name in RECIPE.sources}
+
+        def label(self, source: str, k: int, key: str, window_scale: float) -> Sample:
+            if next(counter):
+                raise AnymarkError("a photo cannot be read")
+            return built[0]
+
+    again = replace(place, out=tmp_path / "again")
+    shutil.copytree(place.out, again.out)
+    counter = itertools.count()
+    job = next(plan(RECIPE, RECIPE.sources))
+    assert make_shard(replace(RECIPE, preset="photos"), OneGoodPhoto(), again.out, job) == 1
+    found = build(RECIPE, again, 1)
+    assert found.left_out["a photo cannot be read"] == 2
+    assert found.samples == len(built) - 3 * RECIPE.views + 1
+    (again.out / job.left_out).write_text("[]")
+    with pytest.raises(AnymarkError, match="not what a shard left out"):
+        build(RECIPE, again, 1)
+
+
 def test_another_recipes_data_is_not_overwritten(place: Place, built: list[Sample]) -> None:
     with pytest.raises(AnymarkError, match="another recipe"):
         build(replace(RECIPE, seed=5), place, 1)
@@ -237,6 +269,10 @@ def test_every_preset_says_all_of_its_samples(preset: str, place: Place, tmp_pat
         ("seed = -1", "seed: -1 must be"),
         ("window_scale = 0.0", r"window_scale: 0\.0 must be"),
         ("size = 98", "size: 98 must be a multiple of 4"),
+        ("[shots]\noccluded = 1.5", r"occluded: 1\.5 must be"),
+        ("[shots]\nface_share = [0.6, 0.4]", r"face_share: from 0\.6 to 0\.4 is no range"),
+        ("[shots]\ndistance_mm = [300, 900, 1200]", "distance_mm: must be a list of 2, not of 3"),
+        ("[shots]\ndistance_mm = [0, 900]", r"distance_mm: 0\.0 must be"),
     ],
 )
 def test_a_recipes_numbers_are_checked(text: str, message: str, tmp_path: Path) -> None:

@@ -103,3 +103,5 @@ def test_bad_input_is_one_clear_line(rig: Rig) -> None:
         fit_person(rig, clip.points, clip.labels, weights=none)
     with pytest.raises(AnymarkError, match="labels must be"):
         fit_person(rig, clip.points, clip.labels[:, :3])
+    with pytest.raises(AnymarkError, match="weights must be"):
+        fit_person(rig, clip.points, clip.labels, weights=np.ones(3))

@@ -73,6 +73,22 @@ def test_labels_that_may_be_off_say_by_how_much(tmp_path: Path) -> None:
     assert 0.7 < float(drawn.target[~sure][..., 2].max() * pixels / (8 * FOCAL / AWAY)) < 1.5
 
 
+@pytest.mark.parametrize("mirror", [0.0, 1.0])
+def test_mirroring_exchanges_how_far_labels_may_be_off(tmp_path: Path, mirror: float) -> None:
+    """Labels of the subject's left half alone may be off; in a mirror that is the right half."""
+    head = sample("a", 0.0)
+    left = head.vertices_mm[:, 0] > 0
+    write_shard(tmp_path / "shard-00000.tar", [replace(head, sd_mm=np.where(left, 4.0, 0.0))])
+    finish(tmp_path)
+    data = LandmarkSet.create(load_shards(tmp_path), load_layout("head"), 1.0, torch.device("cpu"))
+    geometry = replace(NO_AUGMENTATION, mirror=mirror)
+    drawn = Sampler([data], 32, 1.5, 256, geometry, AppearanceConfig()).draw(2, torch.Generator().manual_seed(0))
+    x, sd = drawn.queries_mm[..., 0], drawn.target[..., 2]
+    off = x < -8 if mirror else x > 8
+    assert sd[off].min() > 0.5 * sd.max()
+    assert sd[x > 8 if mirror else x < -8].max() == 0
+
+
 def test_a_model_trains_and_is_scored_on_whole_heads(folder: Path) -> None:
     data = LandmarkData(
         shards={str(folder): 1.0}, held_out_shards=(str(folder),), queries=64, inside=("skull", "mandible")

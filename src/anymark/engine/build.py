@@ -85,6 +85,11 @@ class Job:
     def name(self) -> str:
         return f"shard-{self.number:05d}.tar"
 
+    @property
+    def left_out(self) -> str:
+        """The file that says what a shard had to leave out; there is none where it left out nothing."""
+        return f"shard-{self.number:05d}-left-out.json"
+
 
 @dataclass(frozen=True)
 class Place:
@@ -165,8 +170,7 @@ def build(recipe: DataRecipe, place: Place, processes: int, progress: Progress |
                 counts.update(fitted.dropped)
             ready, made = len(jobs) - len(missing), 0
             tell("shards", ready, len(jobs), made)
-            for i, (count, skipped) in enumerate(_unordered(pool, missing, 2 * processes)):
-                counts.update(skipped)
+            for i, count in enumerate(_unordered(pool, missing, 2 * processes)):
                 made += count
                 tell("shards", ready + i + 1, len(jobs), made)
         except BrokenProcessPool:
@@ -176,6 +180,8 @@ def build(recipe: DataRecipe, place: Place, processes: int, progress: Progress |
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+    for job in jobs:  # those of earlier runs too
+        counts.update(_left_out(place.out / job.left_out))
     names = [job.name for job in jobs]
     samples = sum(count_samples(place.out / name) for name in names)
     residual = _residuals({source: fitted.residual() for source, fitted in sets.items()})
@@ -216,8 +222,8 @@ def _residuals(of_sets: dict[str, Array]) -> dict[str, dict[str, float]]:
     }
 
 
-def make_shard(recipe: DataRecipe, studio: Studio, out: Path, job: Job) -> tuple[int, Counter[str]]:
-    """Write one shard; returns its number of samples, and reasons -> what was left out of it."""
+def make_shard(recipe: DataRecipe, studio: Studio, out: Path, job: Job) -> int:
+    """Write one shard, and what it leaves out; returns its number of samples."""
     skipped: Counter[str] = Counter()
 
     def samples() -> Iterator[Sample]:
@@ -240,8 +246,24 @@ def make_shard(recipe: DataRecipe, studio: Studio, out: Path, job: Job) -> tuple
                         yield studio.show(taken, recipe.shots, key, rng, recipe.preset)
             except AnymarkError as error:
                 skipped[str(error)] += 1
+        if skipped:  # before the shard is in its place: what is counted is never lost
+            write_json(out / job.left_out, dict(skipped), indent=2)
 
-    return write_shard(out / job.name, samples()), skipped
+    return write_shard(out / job.name, samples())
+
+
+def _left_out(path: Path) -> Counter[str]:
+    """Reason -> photos that a shard left out.
+
+    Raises:
+        AnymarkError: its file is damaged.
+    """
+    if not path.exists():
+        return Counter()
+    try:
+        return Counter({str(reason): int(count) for reason, count in json.loads(path.read_text("utf-8")).items()})
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        raise AnymarkError(f"{path}: not what a shard left out ({error})") from None
 
 
 class _Worker:
@@ -294,14 +316,14 @@ def _fit(source: str, part: Index) -> Fit:
     return _worker.fitter.fit(labels.points_px[part], labels.depth_px[part])
 
 
-def _make(job: Job) -> tuple[int, Counter[str]]:
+def _make(job: Job) -> int:
     assert _worker is not None
     return make_shard(_worker.recipe, _worker.studio, _worker.place.out, job)
 
 
-def _unordered(pool: ProcessPoolExecutor, jobs: list[Job], ahead: int) -> Iterator[tuple[int, Counter[str]]]:
+def _unordered(pool: ProcessPoolExecutor, jobs: list[Job], ahead: int) -> Iterator[int]:
     """What `make_shard` says of each shard, as they are done; few are handed out ahead, so that a stop loses little."""
-    waiting: set[Future[tuple[int, Counter[str]]]] = set()
+    waiting: set[Future[int]] = set()
     for job in jobs:
         waiting.add(pool.submit(_make, job))
         if len(waiting) >= ahead:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from anymark.fit import FACING, Rig
 from anymark.fit.problem import exponential, logarithm
+from anymark.tables import ABOVE_0, check_ends, check_numbers
 
 Array = npt.NDArray[np.floating]
 
@@ -75,6 +76,14 @@ class ShotConfig:
     """Paint on the skin,"""
     marked: float = 1.0
     """on this share of the heads."""
+
+    def __post_init__(self) -> None:
+        shares = "uniform", "kept_expression", "extreme", "own_light", "occluded", "with_sheet", "with_hair", "marked"
+        check_numbers(self, *shares, least=0, most=1)
+        check_numbers(self, "yaw_deg", "pitch_deg", "roll_deg", "gaze_deg", "shift", least=0)
+        check_numbers(self, "distance_mm", "face_share", least=ABOVE_0)
+        check_numbers(self, "from_below_deg", "distortion")
+        check_ends(self, "distance_mm", "face_share", "distortion")
 
 
 PRESETS: dict[str, ShotConfig] = {

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from anymark.errors import AnymarkError
 from anymark.fit.problem import POSE, Array, Camera, Problem, Settings, State, logarithm
 from anymark.fit.rig import Points, Rig
-from anymark.fit.solve import Fit, fit, pose_problem
+from anymark.fit.solve import Fit, checked_weights, fit, pose_problem
 
 _HARDLY = 1e-9  # the weight of labels that are not a frame's own
 
@@ -54,7 +54,7 @@ def fit_person(
     labels = np.asarray(labels_px, np.float64)
     if labels.ndim != 3 or labels.shape[1:] != (len(points), 2) or len(labels) == 0:
         raise AnymarkError(f"fit: labels must be (T, {len(points)}, 2), not {labels.shape}")
-    w = np.ones(labels.shape[:2]) if weights is None else np.broadcast_to(weights, labels.shape[:2]).astype(float)
+    w = checked_weights(weights, labels.shape[:2])
     seen = (w > 0).any(1)
     if not seen.any() or not (seen.all() or smooth):
         raise AnymarkError("fit: an image without any label")

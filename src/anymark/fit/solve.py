@@ -99,6 +99,18 @@ def fit(
     )
 
 
+def checked_weights(weights: npt.ArrayLike | None, shape: tuple[int, int]) -> Array:
+    """Weights of labels, one each.
+
+    Raises:
+        AnymarkError: they are of another shape, negative or not finite.
+    """
+    w = np.ones(shape) if weights is None else np.asarray(weights, np.float64)
+    if w.shape not in (shape, shape[1:]) or not (np.isfinite(w).all() and (w >= 0).all()):
+        raise AnymarkError(f"fit: weights must be {shape} or {shape[1:]} numbers of 0 or more, not {w.shape}")
+    return np.broadcast_to(w, shape)
+
+
 def pose_problem(
     rig: Rig,
     points: Points,
@@ -114,10 +126,7 @@ def pose_problem(
     if labels.ndim != 3 or labels.shape[0] == 0 or labels.shape[1:] != (len(points), 2):
         raise AnymarkError(f"fit: labels must be (B, {len(points)}, 2), not {labels.shape}")
     shape = labels.shape[:2]
-    w = np.ones(shape) if weights is None else np.asarray(weights, np.float64)
-    if w.shape not in (shape, shape[1:]) or not (np.isfinite(w).all() and (w >= 0).all()):
-        raise AnymarkError(f"fit: weights must be {shape} or {shape[1:]} numbers of 0 or more, not {w.shape}")
-    w = np.broadcast_to(w, shape)
+    w = checked_weights(weights, shape)
     depth = None if depth_px is None else np.asarray(depth_px, np.float64)
     if depth is not None and depth.shape != shape:
         raise AnymarkError(f"fit: depths must be {shape}, not {depth.shape}")

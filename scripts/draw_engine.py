@@ -28,7 +28,7 @@ from anymark.engine.render import Renderer
 from anymark.engine.repose import Shot, Stage
 from anymark.engine.shots import extreme, frame, turned
 from anymark.engine.texture import Atlas
-from anymark.fit import Rig, turned_eyes
+from anymark.fit import Rig, posed_bones, rest_bones, turned_eyes
 
 SIDE, TILE = 320, 200
 UPRIGHT = np.diag([1.0, -1.0, -1.0])
@@ -57,7 +57,9 @@ def main(assets: Path) -> None:
                 painted = paint(stage.atlas, subject.skin.colour, marks)
                 subject = replace(subject, skin=replace(subject.skin, colour=painted))
             environment = Environment.of(read_hdr(files[seed % len(files)]))
-            straight = rig.vertices_mm(rng.normal(0, 0.9, len(rig.identity_mm)), extreme(rig, expression, rng))
+            identity = rng.normal(0, 0.9, len(rig.identity_mm))
+            straight = rig.vertices_mm(identity, extreme(rig, expression, rng))
+            rest = rig.vertices_mm(identity, np.zeros(len(rig.expression_mm)))
             vertices = turned_eyes(rig, straight[None], np.eye(3)[None, None].repeat(2, 1))[0]
             rotation = turned(*np.radians([yaw, pitch, roll]))
             share = 0.9 if distance < 200 else 0.5
@@ -84,7 +86,8 @@ def main(assets: Path) -> None:
             back = view(environment.picture, SIDE, min(focal, 1.6 * SIDE), UPRIGHT)
             colour = picture.colour + (1 - picture.alpha[..., None]) * back
             pixels = to_display(0.8 * colour)
-            sample = labelled(str(seed), pixels, head, shot, picture.buffers, {}, occluded=picture.occluded)
+            bones = posed_bones(rest_bones(rest), rest, vertices)
+            sample = labelled(str(seed), pixels, head, shot, bones, picture.buffers, {}, occluded=picture.occluded)
             columns.append(np.vstack(np.hsplit(panels(sample, TILE), 4)))
     path = Path(__file__).parents[1] / "docs" / "images" / "engine.jpg"
     Image.fromarray(np.hstack(columns)).save(path, quality=90)

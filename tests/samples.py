@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from anymark.canonical import CanonicalHead
+from anymark.canonical.skull import Skull
 from anymark.engine.samples import COARSE, INDEX, Sample, count_samples
 from anymark.files import write_json
 
@@ -20,11 +21,18 @@ def grey_sample(key: str, rotation: np.ndarray, place: np.ndarray, side: int, fo
         key,
         np.full((side, side, 3), level, np.uint8),
         head.vertices_mm,
+        Skull.load().vertices_mm,
         focal * seen[:, :2] / seen[:, 2:] + side / 2,
         np.ones(len(seen), bool),
         np.full((*cells, 3), np.nan, np.float32),
         np.full(cells, -1),
-        {"focal_px": focal, "R_camera_head": rotation.tolist(), "t_camera_head_mm": place.tolist()},
+        np.zeros(cells, bool),
+        {
+            "focal_px": focal,
+            "principal_px": [side / 2, side / 2],
+            "R_camera_head": rotation.tolist(),
+            "t_camera_head_mm": place.tolist(),
+        },
     )
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -121,6 +123,46 @@ if __name__ == "__main__":
     assert len(sorted(out.glob("*.tar"))) == 12
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_build_says_one_line_and_goes_on(
+    place: Place, built: list[Sample], tmp_path: Path, number: signal.Signals
+) -> None:
+    out, recipe = tmp_path / "stopped", tmp_path / "recipe.toml"
+    recipe.write_text("size = 96\nviews = 2\nphotos_a_shard = 1\n[sources]\nfaker = 12\n")
+    arguments = ["data", "build", recipe, "--out", out, "--assets", place.assets, "--photos", place.photos]
+    code = f"from anymark.cli import main; raise SystemExit(main({list(map(str, arguments))!r} + ['--processes', '2']))"
+    job = subprocess.Popen([sys.executable, "-c", code], start_new_session=True, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while not any(out.glob("*.tar")) and time.monotonic() < deadline and job.poll() is None:
+        time.sleep(0.05)
+    os.killpg(job.pid, number) if number == signal.SIGINT else job.send_signal(number)  # a terminal's goes to all
+    _, said = job.communicate(timeout=60)
+    assert job.returncode == 130
+    lines = [line for line in said.splitlines() if not line.startswith(("fits of", "shards"))]
+    assert lines == ["anymark: stopped; the same command goes on from here"]
+    while _members(job.pid) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not _members(job.pid)
+    assert not list(out.glob(".*"))
+    assert 0 < len(list(out.glob("*.tar"))) < 12
+    assert build(load_data_recipe(recipe), replace(place, out=out), 1).shards == 12
+
+
+def test_what_is_missing_stops_a_build_before_it_begins(place: Place, built: list[Sample], tmp_path: Path) -> None:
+    assets = tmp_path / "assets"
+    assets.mkdir()
+    for folder in place.assets.iterdir():
+        if folder.name != "hands":
+            (assets / folder.name).symlink_to(folder)
+    new = replace(place, assets=assets, out=tmp_path / "out")
+    with pytest.raises(AnymarkError, match=r"left\.glb"):
+        build(RECIPE, new, 1)
+    assert not list(new.out.glob("*.tar"))
+    (assets / "hands").symlink_to(place.assets / "hands")
+    other = replace(RECIPE, sources={"faker": 1}, seed=3)  # nothing is there that another recipe could spoil
+    assert build(other, new, 1).samples == 2
+
+
 def _members(session: int) -> list[int]:
     """Living processes of a session (Linux)."""
     found = []
@@ -146,6 +188,9 @@ def test_photos_keep_their_own_labels(place: Place, tmp_path: Path) -> None:
         points = np.array(sample.record["points_px"])
         error = np.linalg.norm(xy - points[:468], axis=1).mean() / np.linalg.norm(points[33] - points[263])
         assert error < 0.012  # the fit alone leaves about 0.02
+        seen, box = sample.xy_px[sample.visible], np.array(sample.record["valid_box_px"])
+        assert (seen >= box[:2] - 0.1).all()  # nothing is seen where the photo ends
+        assert (seen <= box[2:] + 0.1).all()
 
 
 def test_what_was_left_out_before_a_stop_is_counted(place: Place, built: list[Sample], tmp_path: Path) -> None:

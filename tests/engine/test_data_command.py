@@ -24,10 +24,12 @@ def test_a_contact_sheet_is_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[
         "a",
         sample.image,
         rng.normal(0, 50, (count, 3)),
+        sample.bones_mm,
         rng.uniform(0, 32, (count, 2)),
         np.ones(count, bool),
         sample.canonical_mm,
         sample.part,
+        sample.covered,
         sample.record,
     )
     write_shard(tmp_path / "shard-00000.tar", [whole, replace(whole, key="b")])
@@ -44,6 +46,8 @@ def test_a_contact_sheet_is_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[
         (["show", "{}/none"], "none: not a shard"),
         (["show", "{}"], "no shards"),
         (["show", "{}", "--count", "0"], "--count"),
+        (["show", "{}", "--out", "{}/sheet.txt"], "must end in .png or .jpg"),
+        (["show", "{}/empty.toml"], "empty.toml: not a shard"),
         (["build", "{}/none.toml", "--out", "{}/out"], "none.toml: cannot be read"),
         (["build", "{}/empty.toml", "--out", "{}/out"], "names no sources"),
         (["build", "{}/empty.toml", "--out", "{}/out", "--processes", "0"], "--processes 0"),

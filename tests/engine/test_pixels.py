@@ -77,10 +77,14 @@ def test_a_panorama_is_looked_up_where_its_directions_say() -> None:
 def test_a_view_shows_what_lies_ahead() -> None:
     panorama = np.zeros((64, 128, 3), np.float32)
     panorama[20:24, 62:66] = 1.0  # ahead (+z) and above the horizon
-    seen = view(panorama, 32, 20.0, np.diag([1.0, -1.0, 1.0]))  # y down -> y up, z ahead
+    panorama[30:34, 70:74, 1] = 1.0  # to the right of it, in the picture and so to who looks there
+    seen = view(panorama, 32, 20.0, np.diag([-1.0, -1.0, 1.0]))  # a camera that looks along +z, y down -> y up
     rows, columns = np.nonzero(seen[..., 0] > 0.3)
     assert columns.mean() == pytest.approx(15.5, abs=1.0)
     assert rows.mean() < 12
+    green = np.nonzero((seen[..., 1] > 0.3) & (seen[..., 0] < 0.1))
+    assert green[1].min() > 18
+    assert green[0].mean() == pytest.approx(15.5, abs=1.0)
 
 
 def test_the_light_of_a_photo_is_found() -> None:

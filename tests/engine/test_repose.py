@@ -110,7 +110,7 @@ def test_the_same_pose_gives_the_same_photo(head: CanonicalHead, atlas: Atlas, p
 
 def test_a_lamp_at_one_side_lights_that_side(head: CanonicalHead, atlas: Atlas, photo: Source) -> None:
     panorama = np.full((32, 64, 3), 0.1, np.float32)
-    panorama[12:20, 46:50] = 30.0  # towards +x
+    panorama[12:20, 14:18] = 30.0  # towards +x
     stage = Stage(head, atlas)
     subject = stage.take(photo, FACING, PLACE, None)
     shot = Shot(
@@ -122,6 +122,22 @@ def test_a_lamp_at_one_side_lights_that_side(head: CanonicalHead, atlas: Atlas, 
     x = picture.buffers.canonical_mm[..., 0]
     light = picture.colour.mean(-1)
     assert light[face & (x > 30)].mean() > 1.5 * light[face & (x < -30)].mean()
+
+
+def test_skin_beside_eyes_and_teeth_is_no_brighter_than_they(head: CanonicalHead, atlas: Atlas, photo: Source) -> None:
+    """A pixel of the skin that eyes or teeth reach into shows a mixture of the two, not white."""
+    stage = Stage(head, atlas)
+    subject = stage.take(photo, FACING, PLACE, None)
+    names, near = list(head.part_names), np.array([0.0, 0.0, 380.0])
+    shot = Shot(head.vertices_mm, FACING, near, FOCAL, PRINCIPAL, with_sheet=False, with_hair=False)
+    with Renderer((SIDE, SIDE)) as renderer:
+        picture = stage.shoot(renderer, subject, shot)
+    part, light = picture.buffers.part, picture.colour.mean(-1)
+    eyes = np.isin(part, [names.index(name) for name in ("right eye", "left eye")])
+    rim = cv2.dilate(eyes.astype(np.uint8), np.ones((3, 3))).astype(bool) & (part == names.index("face"))
+    assert rim.sum() > 40
+    most = max(np.quantile(light[eyes], 0.99), np.quantile(light[part == names.index("face")], 0.99))
+    assert light[rim].max() < 1.1 * most
 
 
 def test_a_turned_head_keeps_its_sheet_behind_it(head: CanonicalHead, atlas: Atlas, photo: Source) -> None:

@@ -24,10 +24,12 @@ def drawn(key: str, seed: int = 0) -> Sample:
         key,
         np.stack([4 * x, 4 * y, 4 * x + 2 * y], -1).astype(np.uint8),
         rng.uniform(-200, 200, (VERTICES, 3)),
+        rng.uniform(-90, 90, (7, 3)),
         rng.uniform(-50, 300, (VERTICES, 2)),
         rng.random(VERTICES) < 0.5,
         canonical,
         part,
+        rng.random(part.shape) < 0.3,
         {"dataset": "test", "focal_px": 123.456, "R_camera_head": np.eye(3).tolist()},
     )
 

@@ -84,6 +84,22 @@ def test_frames_without_labels_are_bridged(rig: Rig) -> None:
     assert error[6:9].max() < 6
 
 
+@pytest.mark.parametrize("known", [True, False])
+def test_a_frame_whose_labels_are_of_no_head_is_bridged(rig: Rig, known: bool) -> None:
+    clip = Clip(rig, noise_px=0.2)
+    labels, weights = clip.labels.copy(), np.ones(clip.labels.shape[:2])
+    labels[5], weights[5] = 0.0, 0.0  # as a tracker writes that found nothing
+    camera = clip.camera if known else None
+    found = fit_person(rig, clip.points, labels, camera=camera, settings=SETTINGS, smooth=Smoothness())
+    wanted = fit_person(
+        rig, clip.points, clip.labels, weights=weights, camera=camera, settings=SETTINGS, smooth=Smoothness()
+    )
+    assert np.allclose(found.t_camera_head_mm, wanted.t_camera_head_mm)
+    assert np.array_equal(np.isnan(found.residual_px), np.arange(FRAMES) == 5)
+    with pytest.raises(AnymarkError, match="image 5 cannot be fitted"):
+        fit_person(rig, clip.points, labels, camera=camera, settings=SETTINGS)
+
+
 def test_one_camera_takes_a_video(rig: Rig) -> None:
     clip = Clip(rig)
     found = fit_person(rig, clip.points, clip.labels, settings=SETTINGS, smooth=Smoothness())

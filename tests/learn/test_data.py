@@ -153,7 +153,7 @@ def test_points_inside_triangles_interpolate_both_sides_alike(photo_root: Path, 
     data = sampler(photo_root, layout, NO_AUGMENTATION).sets[0]
     affine = torch.tensor([[0.5, 0.1], [-0.2, 0.7], [0.05, 0.3]])
     points = (data.points_mm @ affine)[None].expand(3, -1, -1)
-    queries, target, mask = data.draw_queries(points, 64, Generator().manual_seed(0))
+    queries, target, mask = data.draw_queries(points, points[:, :0], 64, Generator().manual_seed(0))
     assert torch.allclose(queries @ affine, target, atol=1e-3)
     assert mask.all()
     on_corner = (queries[:, :, None] - data.points_mm).norm(dim=-1).amin(2) < 1e-3
@@ -162,10 +162,8 @@ def test_points_inside_triangles_interpolate_both_sides_alike(photo_root: Path, 
 
 def test_few_points_are_padded_and_masked(photo_root: Path, layout: Layout) -> None:
     data = sampler(photo_root, layout, NO_AUGMENTATION).sets[0]
-    few = replace(
-        data, points_mm=data.points_mm[:10], flip=data.flip[:10], triangles=None, further_weights=torch.zeros(0, 10)
-    )
-    queries, target, mask = few.draw_queries(torch.rand(2, 10, 2), 16, Generator().manual_seed(0))
+    few = replace(data, points_mm=data.points_mm[:10], flip=data.flip[:10], triangles=None)
+    queries, target, mask = few.draw_queries(torch.rand(2, 10, 2), torch.zeros(2, 0, 2), 16, Generator().manual_seed(0))
     assert queries.shape == (2, 16, 3)
     assert target.shape == (2, 16, 2)
     assert mask.sum(1).tolist() == [10, 10]
@@ -177,7 +175,7 @@ def test_further_points_follow_the_labelled_ones(photo_root: Path, layout: Layou
     data = LandmarkSet.create(photos, layout, 1.0, CPU, further_mm=ears)
     affine = torch.tensor([[0.5, 0.1], [-0.2, 0.7], [0.05, 0.3]])
     points = (data.points_mm @ affine)[None].expand(3, -1, -1)
-    queries, target, mask = data.draw_queries(points, 64, Generator().manual_seed(0))
+    queries, target, mask = data.draw_queries(points, data.guessed(points), 64, Generator().manual_seed(0))
     assert torch.allclose(queries @ affine, target, atol=0.05)
     assert mask.all()
     on_ear = (queries[:, :, None] - torch.tensor(ears)).norm(dim=-1).amin(2) < 1e-3

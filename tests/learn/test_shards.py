@@ -117,13 +117,25 @@ def test_a_model_trains_and_is_scored_on_whole_heads(folder: Path) -> None:
 
 def test_what_is_inside_lies_where_the_head_carries_it(folder: Path) -> None:
     """The head is rigid here, so bones must be projected as the skin is."""
-    from anymark.learn.data.landmarks import LandmarkSet
+    photos = load_shards(folder, inside=("mandible", "skull"))
+    bones = np.concatenate([load_layout(name).points_mm for name in photos.further])
+    seen = bones @ FACING.T + (0, 0, AWAY)
+    found = photos.further_px[0].numpy()
+    assert np.abs(found[:, :2] - (FOCAL * seen[:, :2] / seen[:, 2:] + SIDE / 2)).max() < 0.1
+    assert found[:, 2].max() == 0
 
-    bones = load_layout("skull").points_mm[:50]
-    made = LandmarkSet.create(load_shards(folder), load_layout("head"), 1.0, torch.device("cpu"), bones)
-    found = (made.further_weights @ made.photos.points_px[0]).numpy()
-    seen = bones @ np.diag([1.0, -1.0, -1.0]) + (0, 0, AWAY)
-    assert np.abs(found - (FOCAL * seen[:, :2] / seen[:, 2:] + SIDE / 2)).max() < 0.6
+
+def test_bones_are_mirrored_with_the_head(folder: Path) -> None:
+    photos = load_shards(folder, inside=("skull",))
+    data = LandmarkSet.create(photos, load_layout("head"), 1.0, torch.device("cpu"))
+    geometry = replace(NO_AUGMENTATION, mirror=1.0)
+    drawn = Sampler([data], 32, 1.5, 256, geometry, AppearanceConfig()).draw(2, torch.Generator().manual_seed(0))
+    bones = torch.tensor(load_layout("skull").points_mm)
+    where = torch.cdist(drawn.queries_mm, bones[None].float()).min(2)
+    aside = (where.values < 1e-3) & (drawn.queries_mm[..., 0].abs() > 20)
+    assert int(aside.sum()) > 50
+    # the subject's left, +x, is to the right of the picture, in a mirror too
+    assert bool((drawn.queries_mm[aside][:, 0] * drawn.target[aside][:, 0] > 0).all())
 
 
 def test_only_finished_data_sets_are_learned_from(tmp_path: Path) -> None:

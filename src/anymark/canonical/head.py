@@ -108,26 +108,34 @@ class CanonicalHead:
 
     def closest_point(self, points_mm: npt.ArrayLike) -> SurfacePoints:
         """For each of the points (N, 3), in mm, the nearest one of the surface."""
-        points = np.asarray(points_mm, np.float64).reshape(-1, 3)
-        corners = self.vertices_mm[self.triangles].astype(np.float64)
-        centres = corners.mean(1)
-        radii = np.linalg.norm(corners - centres[:, None], axis=2).max(1)
-        ids, weights = np.empty(len(points), np.int32), np.empty((len(points), 3))
-        for start in range(0, len(points), _POINTS_AT_ONCE):
-            chunk = points[start : start + _POINTS_AT_ONCE]
-            distance = np.sqrt(np.maximum((chunk**2).sum(1)[:, None] + (centres**2).sum(1) - 2 * chunk @ centres.T, 0))
-            # a triangle farther off than the nearest centre cannot hold the nearest point; 1e-3 mm for rounding
-            point, triangle = np.nonzero(distance - radii <= distance.min(1, keepdims=True) + 1e-3)
-            barycentric, distance2 = _closest_on_triangles(chunk[point], *np.moveaxis(corners[triangle], 1, 0))
-            order = np.lexsort((distance2, point))
-            best = order[np.searchsorted(point[order], np.arange(len(chunk)))]
-            ids[start : start + len(chunk)] = triangle[best]
-            weights[start : start + len(chunk)] = barycentric[best]
-        return self._at(ids, weights)
+        return self._at(*closest_on_surface(self.vertices_mm, self.triangles, points_mm))
 
     def _at(self, ids: npt.NDArray[np.int32], weights: npt.NDArray[np.float64]) -> SurfacePoints:
         corners = self.vertices_mm[self.triangles[ids]].astype(np.float64)
         return SurfacePoints(np.einsum("nk,nkd->nd", weights, corners), ids.astype(np.int32), weights)
+
+
+def closest_on_surface(
+    vertices_mm: npt.NDArray[np.floating], triangles: npt.NDArray[np.integer], points_mm: npt.ArrayLike
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float64]]:
+    """For each of the points (N, 3) the nearest one of a mesh (V, 3), (T, 3): its triangle (N,), and the weights (N, 3)
+    of that triangle's corners."""
+    points = np.asarray(points_mm, np.float64).reshape(-1, 3)
+    corners = vertices_mm[triangles].astype(np.float64)
+    centres = corners.mean(1)
+    radii = np.linalg.norm(corners - centres[:, None], axis=2).max(1)
+    ids, weights = np.empty(len(points), np.int32), np.empty((len(points), 3))
+    for start in range(0, len(points), _POINTS_AT_ONCE):
+        chunk = points[start : start + _POINTS_AT_ONCE]
+        distance = np.sqrt(np.maximum((chunk**2).sum(1)[:, None] + (centres**2).sum(1) - 2 * chunk @ centres.T, 0))
+        # a triangle farther off than the nearest centre cannot hold the nearest point; 1e-3 mm for rounding
+        point, triangle = np.nonzero(distance - radii <= distance.min(1, keepdims=True) + 1e-3)
+        barycentric, distance2 = _closest_on_triangles(chunk[point], *np.moveaxis(corners[triangle], 1, 0))
+        order = np.lexsort((distance2, point))
+        best = order[np.searchsorted(point[order], np.arange(len(chunk)))]
+        ids[start : start + len(chunk)] = triangle[best]
+        weights[start : start + len(chunk)] = barycentric[best]
+    return ids, weights
 
 
 @lru_cache(maxsize=1)

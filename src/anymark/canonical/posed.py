@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from anymark.canonical.files import load_layout
-from anymark.canonical.head import CanonicalHead
+from anymark.canonical.head import CanonicalHead, closest_on_surface
+from anymark.canonical.skull import Skull
 
 
 def points_on(vertices: npt.NDArray[np.floating], layout: str) -> npt.NDArray[np.floating]:
@@ -21,6 +22,24 @@ def points_on(vertices: npt.NDArray[np.floating], layout: str) -> npt.NDArray[np
     """
     corners, weights = _on_head(layout)
     return np.einsum("nk,...nkd->...nd", weights.astype(vertices.dtype), vertices[..., corners, :])
+
+
+def points_on_bones(bones_mm: npt.NDArray[np.floating], layout: str) -> npt.NDArray[np.floating]:
+    """The same on the vertices (..., B, D) of `anymark.canonical.skull.Skull`.
+
+    Raises:
+        AnymarkError: no such layout.
+    """
+    corners, weights = _on_bones(layout)
+    return np.einsum("nk,...nkd->...nd", weights.astype(bones_mm.dtype), bones_mm[..., corners, :])
+
+
+@cache
+def _on_bones(layout: str) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float64]]:
+    """(N, 3) vertex ids and (N, 3) weights."""
+    skull = Skull.load()
+    ids, weights = closest_on_surface(skull.vertices_mm, skull.triangles, load_layout(layout).points_mm)
+    return skull.triangles[ids], weights
 
 
 @cache

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -70,9 +71,11 @@ class Bench:
         return 0
 
     def _engine(self) -> int:
-        folders = shared_folder(None, "assets", "ANYMARK_ASSETS="), shared_folder(None, "photos", "ANYMARK_ASSETS=")
+        assets, photos = (shared_folder(None, name, "$ANYMARK_ASSETS") for name in ("assets", "photos"))
+        if find_spec("cv2") is None:
+            raise AnymarkError("bench --engine needs cv2: pip install 'anymark[data]'")
         machine = _print_host()
-        timed = bench.engine_timings(*folders, self.seconds)
+        timed = bench.engine_timings(assets, photos, self.seconds)
         _print_timings("1 thread, data engine", timed)
         if self.json is not None:
             numbers = {name: asdict(timing) for name, timing in timed.items()}

@@ -12,13 +12,15 @@ from typing import Annotated
 from tyro.conf import Positional, arg
 
 from anymark.errors import AnymarkError
+from anymark.signals import stopped_by_sigterm
 
 
 @dataclass(kw_only=True)
 class Build:
     """Fit labelled photos, show their heads anew and write the samples as webdataset shards.
 
-    The same command goes on where it stopped; the same recipe gives the same bytes on any number of processes.
+    Ctrl-C and SIGTERM stop it; the same command goes on where it stopped. The same recipe gives the same bytes on any
+    number of processes.
     """
 
     recipe: Positional[Annotated[Path, arg(metavar="RECIPE")]]
@@ -44,10 +46,13 @@ class Build:
             raise AnymarkError(f"--processes {self.processes}: must be at least 1")
         recipe = load_data_recipe(self.recipe)
         place = Place(
-            shared_folder(self.assets, "assets", "--assets"), shared_folder(self.photos, "photos", "--photos"), self.out
+            shared_folder(self.assets, "assets", "--assets DIR"),
+            shared_folder(self.photos, "photos", "--photos DIR"),
+            self.out,
         )
         try:
-            built = build(recipe, place, self.processes, _Progress())
+            with stopped_by_sigterm():
+                built = build(recipe, place, self.processes, _Progress())
         except KeyboardInterrupt:
             print("anymark: stopped; the same command goes on from here", file=sys.stderr)
             return 130

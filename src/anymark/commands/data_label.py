@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 from tyro.conf import Positional, arg
 
 from anymark.errors import AnymarkError
+from anymark.signals import stopped_by_sigterm
 
 if TYPE_CHECKING:
     from anymark.engine.label_set import Summary
@@ -72,25 +73,28 @@ class Label:
         done: dict[str, Path] = {}
         failed, progress = len(problems), _Progress(len(paths))
         try:
-            for path in paths:
-                photo = None
-                try:
-                    digest = _digest(path)
-                    if digest not in done and digest not in parts:
-                        photo = open_photo(path)
-                except AnymarkError as error:
-                    failed += 1
-                    _complain(error)
-                    unused.append((path, Skipped("unreadable", str(error))))
-                else:
-                    if digest in done:
-                        unused.append((path, Skipped("duplicate", f"of {done[digest]}")))
-                    if photo is not None:
-                        faces = find_faces(detector, photo)
-                        labelled = label_photo(photo, faces, teacher, least_px=self.least_px, one_face=self.one_face)
-                        parts.save(digest, *labelled)
-                    done.setdefault(digest, path)
-                progress.step(photo is not None)
+            with stopped_by_sigterm():
+                for path in paths:
+                    photo = None
+                    try:
+                        digest = _digest(path)
+                        if digest not in done and digest not in parts:
+                            photo = open_photo(path)
+                    except AnymarkError as error:
+                        failed += 1
+                        _complain(error)
+                        unused.append((path, Skipped("unreadable", str(error))))
+                    else:
+                        if digest in done:
+                            unused.append((path, Skipped("duplicate", f"of {done[digest]}")))
+                        if photo is not None:
+                            faces = find_faces(detector, photo)
+                            labelled = label_photo(
+                                photo, faces, teacher, least_px=self.least_px, one_face=self.one_face
+                            )
+                            parts.save(digest, *labelled)
+                        done.setdefault(digest, path)
+                    progress.step(photo is not None)
         except KeyboardInterrupt:
             _complain("stopped; the same command goes on from here")
             return 130

@@ -35,12 +35,18 @@ class Show:
 
         from anymark.detect.write import write_image
         from anymark.engine.gallery import contact_sheet
+        from anymark.engine.samples import INDEX, finished_shards
 
         if min(self.count, self.columns) < 1 or not 16 <= self.tile <= 1024:
             raise AnymarkError("--count and --columns must be at least 1, --tile from 16 to 1024")
-        paths = sorted(self.shards.glob("*.tar")) if self.shards.is_dir() else [self.shards]
+        if self.out.suffix.lower() not in (".png", ".jpg", ".jpeg"):
+            raise AnymarkError(f"--out {self.out}: must end in .png or .jpg")
+        if (self.shards / INDEX).exists():
+            paths = finished_shards(self.shards)
+        else:
+            paths = sorted(self.shards.glob("shard-*.tar")) if self.shards.is_dir() else [self.shards]
         if not paths:
-            raise AnymarkError(f"{self.shards}: no shards (*.tar) in this folder")
+            raise AnymarkError(f"{self.shards}: no shards of anymark data build (shard-*.tar) in this folder")
         write_image(self.out, Image.fromarray(contact_sheet(paths, self.count, self.columns, self.tile)))
         print(self.out)
         return 0

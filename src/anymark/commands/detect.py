@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -26,6 +24,7 @@ from anymark.detect.locate import SEARCH_PX
 from anymark.detect.write import Found, csv_file, json_file, write_found, write_image
 from anymark.errors import AnymarkError
 from anymark.files import check_targets
+from anymark.signals import stopped_by_sigterm
 
 DEFAULT_LAYOUT = "ibug68"
 DEFAULT_OUT = Path("anymark-out")
@@ -71,7 +70,7 @@ class Detect:
         Raises:
             AnymarkError: nothing can be done at all: a bad layout, model or place to write to.
         """
-        with _stopped_by_sigterm():
+        with stopped_by_sigterm():
             return self._run()
 
     def _run(self) -> int:
@@ -195,19 +194,6 @@ def targets_of(photo: Path, stem: Path) -> tuple[Path, Path]:
     """Where the drawing and the JSON of a photo go."""
     suffix = ".jpg" if photo.suffix.lower() in _JPEG_SUFFIXES else ".png"
     return stem.with_name(stem.name + suffix), stem.with_name(stem.name + ".json")
-
-
-@contextmanager
-def _stopped_by_sigterm() -> Iterator[None]:
-    """SIGTERM does what Ctrl-C does, so that what was done is written and no temporary file is left."""
-    if threading.current_thread() is not threading.main_thread():  # only there may signals be set
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _make_folder(folder: Path) -> None:

@@ -154,7 +154,7 @@ class Facelab189(Evaluation):
     """Folder that holds points.npz and neutral/; ../shared/benchmarks/facelab189 by default."""
 
     def read(self) -> Benchmark:
-        return read_facelab189(shared_folder(self.root, "benchmarks/facelab189", "--root"), self.calibrate)
+        return read_facelab189(shared_folder(self.root, "benchmarks/facelab189", "--root DIR"), self.calibrate)
 
 
 @dataclass(kw_only=True)
@@ -166,7 +166,7 @@ class Photos(Evaluation):
     split: Literal["held-out", "train"] = "held-out"
 
     def read(self) -> Benchmark:
-        return read_photos(shared_folder(self.root, "photos", "--root"), self.split, self.calibrate)
+        return read_photos(shared_folder(self.root, "photos", "--root DIR"), self.split, self.calibrate)
 
 
 @dataclass(kw_only=True)

@@ -32,7 +32,7 @@ class Export:
         from anymark.evaluate.benchmark import shared_folder
         from anymark.learn.train.tasks import export_run
 
-        photos = shared_folder(self.photos, "photos", "--photos")
+        photos = shared_folder(self.photos, "photos", "--photos DIR")
         out = export_run(self.run_folder, self.out, self.name or self.out.resolve().name, photos, self.cache)
         size = sum(p.stat().st_size for p in out.iterdir()) / 1e6
         print(f"{out}: {size:.1f} MB")

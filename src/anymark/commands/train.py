@@ -44,7 +44,7 @@ class Train:
         if self.limit is not None and self.limit < 1:
             raise AnymarkError(f"--limit {self.limit}: must be at least 1")
         recipe = load_recipe(self.recipe)
-        task = build_task(recipe, shared_folder(self.photos, "photos", "--photos"), self.cache, self.limit)
+        task = build_task(recipe, shared_folder(self.photos, "photos", "--photos DIR"), self.cache, self.limit)
         out = self.out or Path("runs") / self.recipe.stem
         try:
             metrics = fit(

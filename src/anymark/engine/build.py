@@ -15,6 +15,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, partial
+from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Literal
 
@@ -24,6 +25,8 @@ import numpy.typing as npt
 from anymark.canonical import CanonicalHead
 from anymark.engine.fits import Fitted, Fitter, fit_photos
 from anymark.engine.heads import canonical_rig
+from anymark.engine.occluders import load_hands
+from anymark.engine.render import Renderer
 from anymark.engine.samples import COARSE, ENGINE, INDEX, Sample, count_samples, write_shard
 from anymark.engine.shots import PRESETS, ShotConfig
 from anymark.engine.studio import Studio
@@ -31,6 +34,7 @@ from anymark.errors import AnymarkError
 from anymark.evaluate.photo_files import LABELS, PhotoLabels, Split, read_labels
 from anymark.files import write_json
 from anymark.fit import Fit, Rig
+from anymark.signals import deaf_to_interrupts
 from anymark.tables import ABOVE_0, check_numbers, from_table, read_toml
 
 Array = npt.NDArray[np.floating]
@@ -152,8 +156,13 @@ def build(recipe: DataRecipe, place: Place, processes: int, progress: Progress |
     # one thread a process: llvmpipe, numpy and cv2 would each take all cores
     os.environ |= dict.fromkeys(("LP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"), "1")
     spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, spawn, _start_worker, (recipe, place)) as pool:
+    stop = spawn.Event()
+    with ProcessPoolExecutor(processes, spawn, _start_worker, (recipe, place, stop)) as pool:
         try:
+            with deaf_to_interrupts():
+                ready = [pool.submit(_check) for _ in range(processes)]
+            for check in ready:
+                check.result()
             sets = {}
             for source in recipe.sources:
 
@@ -168,22 +177,29 @@ def build(recipe: DataRecipe, place: Place, processes: int, progress: Progress |
             counts: Counter[str] = Counter()
             for fitted in sets.values():
                 counts.update(fitted.dropped)
-            ready, made = len(jobs) - len(missing), 0
-            tell("shards", ready, len(jobs), made)
+            before, made = len(jobs) - len(missing), 0
+            tell("shards", before, len(jobs), made)
             for i, count in enumerate(_unordered(pool, missing, 2 * processes)):
                 made += count
-                tell("shards", ready + i + 1, len(jobs), made)
+                tell("shards", before + i + 1, len(jobs), made)
         except BrokenProcessPool:
             raise AnymarkError(
                 f"{place.out}: a worker was killed (too little memory?); the same command goes on"
             ) from None
         except BaseException:
+            stop.set()
             pool.shutdown(wait=False, cancel_futures=True)
             raise
     for job in jobs:  # those of earlier runs too
         counts.update(_left_out(place.out / job.left_out))
     names = [job.name for job in jobs]
-    samples = sum(count_samples(place.out / name) for name in names)
+    try:
+        samples = sum(count_samples(place.out / name) for name in names)
+    except AnymarkError as error:
+        raise AnymarkError(f"{error}; delete it, and the same command makes it again") from None
+    if samples == 0:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in counts.most_common())
+        raise AnymarkError(f"{place.out}: not a single sample could be made ({reasons})")
     residual = _residuals({source: fitted.residual() for source, fitted in sets.items()})
     content = {"shards": names, "samples": samples, "left_out": dict(counts), "fit_residual": residual}
     write_json(place.out / INDEX, content, indent=2)
@@ -222,12 +238,20 @@ def _residuals(of_sets: dict[str, Array]) -> dict[str, dict[str, float]]:
     }
 
 
-def make_shard(recipe: DataRecipe, studio: Studio, out: Path, job: Job) -> int:
+class _Stopped(Exception):  # noqa: N818, it is no error
+    """A shard is given up: the build was stopped."""
+
+
+def make_shard(
+    recipe: DataRecipe, studio: Studio, out: Path, job: Job, stopping: Callable[[], bool] = lambda: False
+) -> int:
     """Write one shard, and what it leaves out; returns its number of samples."""
     skipped: Counter[str] = Counter()
 
     def samples() -> Iterator[Sample]:
         for source, k in job.photos:
+            if stopping():
+                raise _Stopped
             photo = studio.sets[source].labels.names[studio.sets[source].index[k]]
             name = re.sub(r"[^\w-]", "_", f"{source}-{photo.rpartition('.')[0] or photo}")  # webdataset wants no dots
             try:
@@ -269,8 +293,8 @@ def _left_out(path: Path) -> Counter[str]:
 class _Worker:
     """What a process of the pool keeps; each part is made when it is first needed."""
 
-    def __init__(self, recipe: DataRecipe, place: Place) -> None:
-        self.recipe, self.place = recipe, place
+    def __init__(self, recipe: DataRecipe, place: Place, stop: Event) -> None:
+        self.recipe, self.place, self.stop = recipe, place, stop
         self._labels: dict[str, PhotoLabels] = {}
 
     def labels(self, source: str) -> PhotoLabels:
@@ -296,9 +320,9 @@ class _Worker:
 _worker: _Worker | None = None  # of this process
 
 
-def _start_worker(recipe: DataRecipe, place: Place) -> None:
+def _start_worker(recipe: DataRecipe, place: Place, stop: Event) -> None:
     global _worker
-    _worker = _Worker(recipe, place)
+    _worker = _Worker(recipe, place, stop)
     threading.Thread(target=_die_with_the_parent, daemon=True).start()
 
 
@@ -310,15 +334,30 @@ def _die_with_the_parent() -> None:
         os._exit(1)
 
 
+def _check() -> None:
+    """What every shard needs, before hours are spent on the rest.
+
+    Raises:
+        AnymarkError: there is no rendering, or something is missing among the assets.
+    """
+    assert _worker is not None
+    Renderer((8, 8)).close()
+    load_hands(_worker.place.assets)
+
+
 def _fit(source: str, part: Index) -> Fit:
     assert _worker is not None
+    if _worker.stop.is_set():
+        raise _Stopped
     labels = _worker.labels(source)
     return _worker.fitter.fit(labels.points_px[part], labels.depth_px[part])
 
 
 def _make(job: Job) -> int:
     assert _worker is not None
-    return make_shard(_worker.recipe, _worker.studio, _worker.place.out, job)
+    if _worker.stop.is_set():
+        raise _Stopped
+    return make_shard(_worker.recipe, _worker.studio, _worker.place.out, job, _worker.stop.is_set)
 
 
 def _unordered(pool: ProcessPoolExecutor, jobs: list[Job], ahead: int) -> Iterator[int]:
@@ -342,11 +381,11 @@ def _digest(path: Path) -> str:
 
 
 def _claim(recipe: DataRecipe, place: Place) -> None:
-    """Write down what the data set is made of, or check that it is the same as before."""
+    """Write down what the data set is made of, or check that the shards that are there are made of the same."""
     labels = {source: _digest(place.photos / source / LABELS) for source in recipe.sources}
     content = json.loads(json.dumps({**asdict(recipe), "engine": ENGINE, "labels": labels}))
     out, kept = place.out, place.out / RECIPE
-    if kept.exists():
+    if kept.exists() and any(out.glob("shard-*.tar")):
         try:
             same = json.loads(kept.read_text("utf-8")) == content
         except (OSError, ValueError):

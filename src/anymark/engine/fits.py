@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -148,12 +149,18 @@ def fit_photos(
     dropped = Counter({"labels too uncertain": len(everyone) - len(good)})
     if limit is not None and limit < len(good):
         good = good[np.linspace(0, len(good) - 1, limit).round().astype(int)]
+        dropped.clear()  # there were enough without them
     if len(good) == 0:
-        raise AnymarkError(f"{labels.path}: no photo of split {split!r} has good labels")
+        raise AnymarkError(
+            f"{labels.path}: no photo to fit: of {len(labels.names)}, {len(everyone)} are of split {split!r}, and none "
+            "of those has good labels"
+        )
     kept = cache and cache / f"fits-{labels.path.parent.name}-{split}-{_key(labels, good)}.npz"
+    found = None
     if kept and kept.exists():
-        found = _read(kept)
-    else:
+        with suppress(AnymarkError):  # a damaged one is made again
+            found = _read(kept)
+    if found is None:
         found = _joined(list(solve(np.array_split(good, -(-len(good) // _AT_ONCE)))))
         if kept:
             _write(kept, good, found)

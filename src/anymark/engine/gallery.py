@@ -27,7 +27,7 @@ _LIGHT = np.array([-0.35, -0.45, -0.82])  # where it comes from, camera frame
 
 
 def contact_sheet(shards: Sequence[Path], count: int, columns: int = 4, tile: int = 192) -> Pixels:
-    """(H, W, 3) RGB: `count` samples spread over the shards.
+    """(H, W, 3) RGB: `count` samples spread over the shards, each with its key.
 
     Renders: picture, visible points, parts, canonical colours. Photos: picture; labels (red) under the fit's points
     (green); the fitted head half-transparent; the fitted head.
@@ -47,6 +47,8 @@ def contact_sheet(shards: Sequence[Path], count: int, columns: int = 4, tile: in
                 continue
             renderer = renderer or stack.enter_context(Renderer((tile, tile)))
             tiles.append(_fit_panels(sample, tile, renderer))
+    for sample, panel in zip(samples, tiles, strict=True):
+        _write(panel, sample.key)
     rows = [np.hstack(tiles[i : i + columns]) for i in range(0, len(tiles), columns)]
     if not rows:
         return np.zeros((tile, 4 * tile * columns, 3), np.uint8)
@@ -101,6 +103,13 @@ def _fit_panels(sample: Sample, tile: int, renderer: Renderer) -> Pixels:
 
 def _resized(image: Pixels, tile: int) -> Pixels:
     return np.array(Image.fromarray(image).resize((tile, tile), Image.Resampling.LANCZOS), np.uint8)
+
+
+def _write(picture: Pixels, text: str) -> None:
+    """White on black at the lower left, in place."""
+    place = 3, len(picture) - 5
+    for colour, width in (((0, 0, 0), 3), ((255, 255, 255), 1)):
+        cv2.putText(picture, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.35, colour, width, cv2.LINE_AA)
 
 
 def _dots(picture: Pixels, xy_px: npt.NDArray[np.floating], colours: npt.NDArray[np.integer]) -> None:

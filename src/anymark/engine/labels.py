@@ -24,6 +24,7 @@ def labelled(
     image: npt.NDArray[np.uint8],
     head: CanonicalHead,
     shot: Shot,
+    bones_mm: Array,
     buffers: Buffers,
     record: dict[str, Any],
     *,
@@ -35,6 +36,7 @@ def labelled(
     """A square picture (S, S, 3) with the labels of the head that a shot shows.
 
     Args:
+        bones_mm: (B, 3) inside of the head, under the shot's expression.
         buffers: of the head alone, through a pinhole.
         record: what else the sample's JSON file says.
         xy_px: (V, 2) where the vertices are in the picture; None: at their projections.
@@ -58,7 +60,9 @@ def labelled(
         "t_camera_head_mm": [float(v) for v in shot.t_camera_head_mm],
     }
     canonical, part = buffers.canonical_mm[cells], buffers.part[cells]
-    sample = Sample(key, image, shot.vertices_mm, xy, seen, canonical, part, {**record, **camera}, sd_mm)
+    covered = np.zeros(part.shape, bool) if occluded is None else occluded[cells]
+    said = {**record, **camera}
+    sample = Sample(key, image, shot.vertices_mm, bones_mm, xy, seen, canonical, part, covered, said, sd_mm)
     return sample if lens is None else _seen_through(lens, sample)
 
 

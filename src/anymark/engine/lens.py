@@ -7,9 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from anymark.engine.pixels import Floats
-
 Array = npt.NDArray[np.floating]
+Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)

@@ -62,7 +62,11 @@ def relative(light: Array, normals: Array, low: float = 0.35, high: float = 2.5)
 
 @dataclass(frozen=True, eq=False)
 class Environment:
-    """A panorama as a light. Directions: y up; the picture's middle column is towards +z, its right half towards +x."""
+    """A panorama as a light.
+
+    Directions: y up; the picture's middle column is towards +z; its right half, to the right of who looks there, is
+    towards -x.
+    """
 
     diffuse: npt.NDArray[np.float32]
     """(9, 3) coefficients: `harmonics(normal) @ diffuse` is the light that a white surface sends out."""
@@ -102,7 +106,7 @@ def panorama_directions(height: int, width: int) -> npt.NDArray[np.float32]:
     up = np.pi / 2 - (np.arange(height) + 0.5) / height * np.pi
     round_ = ((np.arange(width) + 0.5) / width - 0.5) * 2 * np.pi
     across = np.cos(up)[:, None]
-    parts = across * np.sin(round_), np.broadcast_to(np.sin(up)[:, None], (height, width)), across * np.cos(round_)
+    parts = -across * np.sin(round_), np.broadcast_to(np.sin(up)[:, None], (height, width)), across * np.cos(round_)
     return np.stack(parts, -1).astype(np.float32)
 
 
@@ -110,7 +114,7 @@ def look_up(panorama: npt.NDArray[np.float32], directions: Array) -> npt.NDArray
     """Bilinear values (H, W, 3) of a panorama in directions (H, W, 3)."""
     x, y, z = np.moveaxis(np.asarray(directions, np.float32), -1, 0)
     height, width = panorama.shape[:2]
-    column = (np.arctan2(x, z) / (2 * np.pi) + 0.5) * width - 0.5
+    column = (np.arctan2(-x, z) / (2 * np.pi) + 0.5) * width - 0.5
     row = (0.5 - np.arcsin(np.clip(y, -1, 1)) / np.pi) * height - 0.5
     wide = np.concatenate([panorama[:, -1:], panorama, panorama[:, :1]], 1)
     at = np.stack([column + 1, np.clip(row, 0, height - 1)], -1).astype(np.float32)

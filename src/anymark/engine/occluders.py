@@ -106,13 +106,22 @@ def mask(head: CanonicalHead, vertices_mm: Array, normals: Array, rng: np.random
     return [Thing("mask", cloth.astype(np.float32), triangles, np.asarray(colour, np.float32))]
 
 
+def load_hands(assets: Path) -> list[tuple[npt.NDArray[np.float32], npt.NDArray[np.int32]]]:
+    """A left and a right hand: vertices (V, 3) and triangles (T, 3).
+
+    Raises:
+        AnymarkError: the hands' files are missing or of another kind.
+    """
+    return [read_hand(assets / "hands" / f"{side}.glb") for side in ("left", "right")]
+
+
 def hand(assets: Path, vertices_mm: Array, skin: Array, rng: np.random.Generator) -> list[Thing]:
     """A hand before a posed head (V, 3), of the colour of its skin (3,).
 
     Raises:
         AnymarkError: the hands' files are missing or of another kind.
     """
-    points, triangles = read_hand(assets / "hands" / ("left.glb" if rng.random() < 0.5 else "right.glb"))
+    points, triangles = load_hands(assets)[int(rng.random() >= 0.5)]
     points = points - points.mean(0)
     points = points * (rng.uniform(170, 200) / float(np.ptp(points, axis=0).max()))
     turn = exponential(rng.normal(0, 1.2, (1, 3)))[0]

@@ -153,10 +153,13 @@ class Stage:
             iris = np.unique(head.triangles[head.triangles_of(f"{side} iris")])
             self._eyes[names.index(f"{side} eye")] = head.vertices_mm[iris, :2].mean(0)
         self._plain = np.array([PLAIN.get(name, (0.5, 0.5, 0.5)) for name in names], np.float32)
+        part = np.zeros(len(head.vertices_mm), np.int64)
+        part[self._painted[0].ravel()] = np.repeat(self._painted[1], 3)
         self._face = np.unique(head.triangles[head.triangles_of("face")])
         self._hollow = [i for i, name in enumerate(names) if not name.endswith("ear")]
         self._skin_parts = np.array([name in PARTS for name in names])
         self._mouth = [names.index(name) for name in MOUTH]
+        self._plain_vertices = self._painted_colours(part, head.vertices_mm)
         self._cap = Cap(atlas)
 
     def take(self, source: Source, rotation: Array, translation: Array, iris_px: Array | None) -> Subject:
@@ -190,9 +193,12 @@ class Stage:
         canonical = self.head.vertices_mm
         texture = self._texture(subject, shot, normals_head)
         skin = Mesh(placed, self._skin[0], canonical, self._skin[1], self.atlas.uv, normals, texture)
-        painted = Mesh(placed, self._painted[0], canonical, self._painted[1], normals=normals)
+        # pixels that it shares with skin would be white otherwise
+        level = self._level(subject)
+        plain = np.sqrt(np.clip(self._plain_vertices * self._lit(subject, shot, normals_head) * level, 0, 1))
+        painted = Mesh(placed, self._painted[0], canonical, self._painted[1], normals=normals, colour=plain)
         buffers = renderer.render([skin, painted], shot.focal_px, shot.principal_px, supersample=supersample)
-        colour = self._shade(buffers, subject, shot)
+        colour = self._shade(buffers, subject, shot, level)
         alpha = buffers.alpha
         colour = colour * alpha[..., None]
         clear = np.ones(alpha.shape, np.float32)  # how much of the head shines through what lies over it
@@ -224,15 +230,32 @@ class Stage:
         out[..., :3] = 255 * np.sqrt(np.clip(colour, 0, 1)) + 0.5
         return out
 
-    def _shade(self, buffers: Buffers, subject: Subject, shot: Shot) -> Floats:
+    def _painted_colours(self, part: npt.NDArray[np.integer], canonical_mm: Array) -> Floats:
+        """(N, 3) linear colours of eyes, teeth and what is about them, unlit; the mouth darkens towards the throat."""
+        colours = self._plain[part]
+        mouth = np.isin(part, self._mouth)
+        depth = (canonical_mm[mouth, 2:] - _DARK_MM[0]) / (_DARK_MM[1] - _DARK_MM[0])
+        colours[mouth] *= np.clip(depth, 0.1, 1)
+        return colours
+
+    def _level(self, subject: Subject) -> float:
+        """How bright what is painted must be, beside the subject's skin."""
+        skin = subject.skin.colour[self.atlas.rows, self.atlas.columns]
+        return float(np.clip(np.median(skin.mean(1)) / 0.3, 0.3, 1.5))
+
+    def _lit(self, subject: Subject, shot: Shot, normals: Array) -> Floats:
+        """(N, 1) or (N, 3) light on surfaces with these normals (N, 3), head frame."""
+        if shot.environment is None:
+            return relative(subject.light, normals)[:, None]
+        return shot.environment.shade(normals @ self._turn(shot).T)
+
+    def _shade(self, buffers: Buffers, subject: Subject, shot: Shot, level: float) -> Floats:
         """(H, W, 3) linear colours of what the buffers show."""
         colour = buffers.albedo**2  # the texture holds square roots
         part = buffers.part
         rows, columns = np.nonzero((part >= 0) & ~self._skin_parts[np.maximum(part, 0)])
         which = part[rows, columns]
-        paint = self._plain[which]
-        mouth, deep = np.isin(which, self._mouth), buffers.canonical_mm[rows, columns, 2]
-        paint[mouth] *= np.clip((deep[mouth, None] - _DARK_MM[0]) / (_DARK_MM[1] - _DARK_MM[0]), 0.1, 1)
+        paint = self._painted_colours(which, buffers.canonical_mm[rows, columns])
         for index, centre in self._eyes.items():
             eye = which == index
             place = buffers.canonical_mm[rows[eye], columns[eye]]
@@ -243,12 +266,7 @@ class Stage:
             iris = subject.iris * (0.6 + 0.6 * np.clip(radius / IRIS_MM, 0, 1))[:, None]
             paint[eye] = (paint[eye] * (1 - rim) + iris * rim) * (1 - hole) + 0.004 * hole
         normals = buffers.normal[rows, columns] @ shot.R_camera_head
-        if shot.environment is None:
-            gain = relative(subject.light, normals)[:, None]
-        else:
-            gain = shot.environment.shade(normals @ self._turn(shot).T)
-        level = np.median(subject.skin.colour[self.atlas.rows, self.atlas.columns].mean(1)) / 0.3
-        colour[rows, columns] = paint * gain * np.clip(level, 0.3, 1.5)
+        colour[rows, columns] = paint * self._lit(subject, shot, normals) * level
         # what is seen from inside: sockets and the mouth behind its teeth
         ray = self._rays(buffers, shot)
         inside = (buffers.normal * ray).sum(-1) > 0.25

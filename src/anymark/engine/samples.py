@@ -6,8 +6,11 @@ t_camera_head_mm), the coefficients, the data set, and what was drawn. KEY.npz h
 - vertices_q int16 (V, 3): the canonical head's vertices, posed, in the head frame, millimetres;
 - xy_q int32 (V, 2): where they are in the picture, pixels;
 - visible (V/8,) bits: which of them are seen;
-- canonical_q int16 (h, w, 3): the canonical point at pixel (4 j + 2.5, 4 i + 2.5), -32768 where there is none;
+- bones_q int16 (B, 3): the vertices of `anymark.canonical.skull.Skull` inside of this head, head frame, millimetres;
+- canonical_q int16 (h, w, 3): the canonical point of the head at pixel (4 j + 2.5, 4 i + 2.5), -32768 where there is
+  none; h and w are a quarter of the picture's;
 - part uint8 (h, w): its part, 255 where there is none;
+- covered (h w / 8,) bits: where something lies over the head, so that the maps tell of what is not seen there;
 - sd_q uint8 (V,), of photos alone: standard deviation of xy along an axis, in sixteenths of a millimetre at the head.
   Renders are exact.
 
@@ -30,10 +33,11 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from anymark.engine.lens import Lens
 from anymark.errors import AnymarkError
 from anymark.files import atomic
 
-ENGINE = 2
+ENGINE = 3
 """Counts on whenever the same recipe gives other samples: no data set is begun by one and finished by another."""
 INDEX = "index.json"
 """The file of a finished data set: its shards, the number of samples, what was left out."""
@@ -60,6 +64,8 @@ class Sample:
     """(S, S, 3) RGB."""
     vertices_mm: npt.NDArray[np.floating]
     """(V, 3) head frame."""
+    bones_mm: npt.NDArray[np.floating]
+    """(B, 3) vertices of the bones inside, head frame."""
     xy_px: npt.NDArray[np.floating]
     """(V, 2)"""
     visible: npt.NDArray[np.bool_]
@@ -68,6 +74,8 @@ class Sample:
     """(S / 4, S / 4, 3), NaN where there is none."""
     part: npt.NDArray[np.integer]
     """(S / 4, S / 4), -1 where there is none."""
+    covered: npt.NDArray[np.bool_]
+    """(S / 4, S / 4) where hair, dress, a hand or another thing lies over the head; unknown, and False, in photos."""
     record: dict[str, Any]
     """The JSON file: focal_px, principal_px, R_camera_head, t_camera_head_mm, identity, expression, dataset, ..."""
     sd_mm: npt.NDArray[np.floating] | None = None
@@ -78,6 +86,15 @@ class Sample:
         rotation, translation = np.array(self.record["R_camera_head"]), np.array(self.record["t_camera_head_mm"])
         behind = self.vertices_mm @ rotation[2]
         return (behind * (self.record["focal_px"] / translation[2])).astype(np.float32)
+
+    def project(self, points_mm: npt.ArrayLike) -> npt.NDArray[np.float32]:
+        """Where the picture shows points (..., 3) of the head frame, hidden ones too: (..., 2) pixels."""
+        rotation, translation = np.array(self.record["R_camera_head"]), np.array(self.record["t_camera_head_mm"])
+        seen = np.asarray(points_mm, np.float64) @ rotation.T + translation
+        xy = self.record["focal_px"] * seen[..., :2] / seen[..., 2:] + np.array(self.record["principal_px"])
+        if "distortion_k" in self.record:
+            xy = Lens(self.record["distortion_k"], len(self.image)).distort(xy)
+        return xy.astype(np.float32)
 
 
 def write_shard(path: Path, samples: Iterable[Sample]) -> int:
@@ -117,7 +134,7 @@ def read_shards(paths: Sequence[Path]) -> Iterator[Sample]:
                 if parts:
                     yield _sample(key, parts)
         except (OSError, tarfile.TarError, KeyError, ValueError, zipfile.BadZipFile, zlib.error, EOFError) as error:
-            raise AnymarkError(f"{path}: not a shard of samples ({error})") from None
+            raise AnymarkError(f"{path}: not a shard of samples ({_first_line(error)})") from None
 
 
 def finished_shards(folder: Path) -> list[Path]:
@@ -150,7 +167,11 @@ def count_samples(path: Path) -> int:
         with tarfile.open(path) as tar:
             return sum(name.endswith(".json") for name in tar.getnames())
     except (OSError, tarfile.TarError) as error:
-        raise AnymarkError(f"{path}: not a shard of samples ({error})") from None
+        raise AnymarkError(f"{path}: not a shard of samples ({_first_line(error)})") from None
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(":")
 
 
 def _add(tar: tarfile.TarFile, sample: Sample) -> None:
@@ -159,10 +180,12 @@ def _add(tar: tarfile.TarFile, sample: Sample) -> None:
     canonical = np.nan_to_num(quantised(sample.canonical_mm), nan=NOTHING).astype(np.int16)
     content: dict[str, Any] = {
         "vertices_q": quantised(sample.vertices_mm).astype(np.int16),
+        "bones_q": quantised(sample.bones_mm).astype(np.int16),
         "xy_q": np.clip(np.round(sample.xy_px * QUANTUM), -FAR, FAR).astype(np.int32),
         "visible": np.packbits(sample.visible),
         "canonical_q": canonical,
         "part": np.where(sample.part < 0, NO_PART, sample.part).astype(np.uint8),
+        "covered": np.packbits(sample.covered),
     }
     if sample.sd_mm is not None:
         content["sd_q"] = np.clip(np.round(sample.sd_mm * SD_QUANTUM), 0, 255).astype(np.uint8)
@@ -176,9 +199,10 @@ def _add(tar: tarfile.TarFile, sample: Sample) -> None:
 
 def _sample(key: str, parts: dict[str, bytes]) -> Sample:
     with np.load(io.BytesIO(parts["npz"])) as arrays:
-        vertices, xy = arrays["vertices_q"] / QUANTUM, arrays["xy_q"] / QUANTUM
+        vertices, bones, xy = (arrays[name].astype(np.float32) / QUANTUM for name in ("vertices_q", "bones_q", "xy_q"))
         visible = np.unpackbits(arrays["visible"], count=len(vertices)).astype(bool)
         canonical, part = arrays["canonical_q"].astype(np.float32), arrays["part"].astype(np.int16)
+        covered = np.unpackbits(arrays["covered"], count=part.size).astype(bool).reshape(part.shape)
         sd = arrays["sd_q"] / np.float32(SD_QUANTUM) if "sd_q" in arrays else None
     canonical[canonical == NOTHING] = np.nan
     with Image.open(io.BytesIO(parts["jpg"])) as image:
@@ -187,11 +211,13 @@ def _sample(key: str, parts: dict[str, bytes]) -> Sample:
     return Sample(
         key,
         pixels,
-        vertices.astype(np.float32),
-        xy.astype(np.float32),
+        vertices,
+        bones,
+        xy,
         visible,
         canonical / np.float32(QUANTUM),
         part,
+        covered,
         json.loads(parts["json"]),
         sd,
     )

@@ -82,7 +82,8 @@ class ShotConfig:
         check_numbers(self, *shares, least=0, most=1)
         check_numbers(self, "yaw_deg", "pitch_deg", "roll_deg", "gaze_deg", "shift", least=0)
         check_numbers(self, "distance_mm", "face_share", least=ABOVE_0)
-        check_numbers(self, "from_below_deg", "distortion")
+        check_numbers(self, "from_below_deg", least=-90, most=90)
+        check_numbers(self, "distortion", least=-0.15, most=0.5)  # what a lens can undo up to the corners
         check_ends(self, "distance_mm", "face_share", "distortion")
 
 

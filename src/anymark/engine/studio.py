@@ -21,7 +21,7 @@ from anymark.engine.lens import Lens, infrared
 from anymark.engine.light import Environment, view
 from anymark.engine.marks import Marks, draw_marks, paint
 from anymark.engine.matte import person_matte
-from anymark.engine.occluders import Thing, glasses, hand, mask
+from anymark.engine.occluders import Thing, glasses, hand, load_hands, mask
 from anymark.engine.pixels import Floats, look, to_display, to_linear
 from anymark.engine.render import Mesh, Renderer
 from anymark.engine.repose import Picture, Shot, Stage, Subject
@@ -30,7 +30,7 @@ from anymark.engine.shots import Draw, ShotConfig, angles, draw_shot, moved
 from anymark.engine.texture import Atlas, Source
 from anymark.errors import AnymarkError
 from anymark.evaluate.photo_files import CROPS, PhotoTar
-from anymark.fit import FACING, aim_eyes, turned_eyes
+from anymark.fit import FACING, aim_eyes, posed_bones, rest_bones, turned_eyes
 from anymark.fit.problem import exponential
 
 Array = npt.NDArray[np.floating]
@@ -70,6 +70,10 @@ class Taken:
     expression: Array
     turns: Array
     """(2, 3, 3) of the eyes."""
+    rest_mm: Array
+    """(V, 3) this person without expression,"""
+    bones_mm: Array
+    """(B, 3) and the bones inside."""
     residual: float
 
 
@@ -98,6 +102,7 @@ class Studio:
         if not files:
             raise AnymarkError(f"{assets / 'hdri'}: no panoramas (*.hdr) there")
         self.environments = [Environment.of(read_hdr(file)) for file in files]
+        load_hands(assets)
         self._tars = {source: PhotoTar(photos / source / CROPS, fitted.labels.names) for source, fitted in sets.items()}
         self._renderers: dict[tuple[int, int], Renderer] = {}
         self._face = np.unique(self.head.triangles[self.head.triangles_of("face")])
@@ -154,8 +159,14 @@ class Studio:
             found.identity[0],
             found.expression[0],
             turns[0],
+            *self.rest(found.identity[0]),
             float(fitted.residual()[k]),
         )
+
+    def rest(self, identity: Array) -> tuple[Array, Array]:
+        """A person's head (V, 3) without expression, and the bones (B, 3) inside."""
+        rest = self.rig.vertices_mm(identity, np.zeros(len(self.rig.expression_mm))).astype(np.float32)
+        return rest, rest_bones(rest)
 
     def show(
         self, taken: Taken, config: ShotConfig, key: str, rng: np.random.Generator, dataset: str = "views"
@@ -189,9 +200,11 @@ class Studio:
             centre = taken.vertices_mm[self._face].mean(0)
             place = first.R_camera_head @ centre + first.t_camera_head_mm
             place = place + rng.normal(0, 0.03, 3) * place[2]
+            # all keys look by the photo's eyes, or none does: between the two there is no smooth way
+            gaze = first.gaze if first.gaze is None or other.gaze is None else other.gaze
             out.append(
                 replace(first, R_camera_head=rotation, t_camera_head_mm=place - rotation @ centre,
-                        expression=other.expression, gaze=other.gaze if first.gaze is not None else None)
+                        expression=other.expression, gaze=gaze)
             )  # fmt: skip
         return out
 
@@ -261,9 +274,8 @@ class Studio:
             **(record or {}),
         }
         record = {**said, "dataset": dataset, **_person(taken.identity, draw.expression)}
-        return labelled(
-            key, image, self.head, shot, picture.buffers, record, occluded=picture.occluded, lens=scene.lens
-        )
+        bones, seen, over = posed_bones(taken.bones_mm, taken.rest_mm, vertices), picture.buffers, picture.occluded
+        return labelled(key, image, self.head, shot, bones, seen, record, occluded=over, lens=scene.lens)
 
     def things(self, taken: Taken, vertices: Array, rng: np.random.Generator) -> Sequence[Thing]:
         """Something before the face."""
@@ -282,9 +294,11 @@ class Studio:
         environment = scene.environment or self.environments[rng.integers(len(self.environments))]
         if rng.random() < _OTHER_PHOTO:
             source = list(self.sets)[rng.integers(len(self.sets))]
-            photo = to_linear(self.photo(source, int(rng.integers(len(self.sets[source])))))
-            side = rng.uniform(0.3, 0.9) * min(photo.shape[:2])
-            corner = rng.uniform(0, 1, 2) * (np.array(photo.shape[1::-1]) - side)
+            k, fitted = int(rng.integers(len(self.sets[source]))), self.sets[source]
+            photo = to_linear(self.photo(source, k))
+            low, high = fitted.labels.valid_box_px[fitted.index[k]].reshape(2, 2)
+            side = rng.uniform(0.3, 0.9) * float((high - low).min())
+            corner = low + rng.uniform(0, 1, 2) * (high - low - side)
             steps = (np.arange(size) + 0.5) * side / size
             picture = look(photo, np.stack(np.meshgrid(corner[0] + steps, corner[1] + steps), -1))
             blur = rng.uniform(2.0, 10.0)
@@ -338,7 +352,11 @@ class Studio:
             "fit_residual": round(float(fitted.residual()[k]), 5),
         }
         pixels = np.clip(image + 0.5, 0, 255).astype(np.uint8)
-        return labelled(key, pixels, self.head, shot, buffers, record, xy_px=xy, sd_mm=self.fitter.label_sd_mm)
+        rest, bones = self.rest(found.identity[0])
+        bones = posed_bones(bones, rest, vertices[0])
+        sample = labelled(key, pixels, self.head, shot, bones, buffers, record, xy_px=xy, sd_mm=self.fitter.label_sd_mm)
+        shown = ((xy >= inside[0]) & (xy <= inside[1])).all(1)  # nothing is seen in the padding
+        return replace(sample, visible=sample.visible & shown)
 
 
 def _person(identity: Array, expression: Array) -> dict[str, list[float]]:

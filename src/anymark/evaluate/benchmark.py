@@ -125,10 +125,10 @@ def shared_folder(given: Path | None, name: str, option: str) -> Path:
         AnymarkError: there is no such folder.
     """
     if given is None:
-        assets = os.environ.get("ANYMARK_ASSETS")
-        given = (Path(assets).parent if assets else Path("../shared")) / name
+        assets = Path(os.environ.get("ANYMARK_ASSETS") or "../shared/assets")
+        given = assets if name == "assets" else assets.parent / name
     if not given.is_dir():
-        raise AnymarkError(f"{given}: no such folder (give {option} DIR)")
+        raise AnymarkError(f"{given}: no such folder (give {option})")
     return given
 
 

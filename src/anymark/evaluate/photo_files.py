@@ -161,9 +161,12 @@ def read_npz(path: Path, keys: Iterable[str], optional: Iterable[str] = ()) -> d
     """
     try:
         with path.open("rb") as file:
+            if file.read(2) != b"PK":  # numpy would advise to unpickle it
+                raise ValueError("not an .npz file")
+            file.seek(0)
             npz = np.load(file)
-            if not isinstance(npz, NpzFile):  # an .npy file under another name
-                raise ValueError("one array, not an .npz file")
+            if not isinstance(npz, NpzFile):
+                raise ValueError("not an .npz file")
             with npz:
                 return {key: npz[key] for key in (*keys, *(key for key in optional if key in npz))}
     except OSError as error:

@@ -1,5 +1,6 @@
 """Rigs fitted to landmarks: pose, identity and expression of a head; numpy alone."""
 
+from anymark.fit.bones import posed_bones, rest_bones
 from anymark.fit.eyes import aim_eyes, turned_eyes
 from anymark.fit.problem import FACING, Camera, Settings
 from anymark.fit.rig import Eye, Points, Rig
@@ -18,5 +19,7 @@ __all__ = [
     "aim_eyes",
     "fit",
     "fit_person",
+    "posed_bones",
+    "rest_bones",
     "turned_eyes",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from anymark.canonical.kriging import matern
 from anymark.fit.problem import FACING, POSE, Settings, skew
 from anymark.fit.rig import Points, Rig
 
@@ -27,8 +28,8 @@ def residual_weights(labelled_mm: npt.ArrayLike, points_mm: npt.ArrayLike) -> np
         (N, L): `weights @ residuals`; near the labels it follows them, far from them it is 0.
     """
     a, b = np.asarray(labelled_mm, np.float64), np.asarray(points_mm, np.float64)
-    inner = _kernel(a, a) + NOISE * np.eye(len(a))
-    return np.linalg.solve(inner, _kernel(a, b)).T.astype(np.float32)
+    inner = matern(a, a, REACH_MM) + NOISE * np.eye(len(a))
+    return np.linalg.solve(inner, matern(a, b, REACH_MM)).T.astype(np.float32)
 
 
 def unexplained(
@@ -36,7 +37,7 @@ def unexplained(
 ) -> npt.NDArray[np.float32]:
     """(N,) share of a residual's variance that `residual_weights`, given, leave: about 0 at labels, 1 far from them."""
     a, b = np.asarray(labelled_mm, np.float64), np.asarray(points_mm, np.float64)
-    explained = (weights * _kernel(b, a)).sum(1)
+    explained = (weights * matern(b, a, REACH_MM)).sum(1)
     return np.clip(1 - explained, 0, 1).astype(np.float32)
 
 
@@ -72,9 +73,3 @@ def _image_rows(neutral: Array, shapes: Array, distance: float) -> npt.NDArray[n
     z = seen[:, 2] + distance
     ratio = seen[:, :2] / z[:, None]
     return (move[:, :2] - ratio[..., None] * move[:, 2:]).swapaxes(0, 1) * (distance / z)[:, None]
-
-
-def _kernel(a: Array, b: Array) -> Array:
-    """Matérn 3/2: smooth, but not so smooth that far residuals are extrapolated."""
-    d = np.sqrt(np.maximum((a**2).sum(1)[:, None] + (b**2).sum(1) - 2 * a @ b.T, 0)) * (np.sqrt(3) / REACH_MM)
-    return (1 + d) * np.exp(-d)

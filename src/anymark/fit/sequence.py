@@ -54,7 +54,7 @@ def fit_person(
     labels = np.asarray(labels_px, np.float64)
     if labels.ndim != 3 or labels.shape[1:] != (len(points), 2) or len(labels) == 0:
         raise AnymarkError(f"fit: labels must be (T, {len(points)}, 2), not {labels.shape}")
-    w = checked_weights(weights, labels.shape[:2])
+    w = given = checked_weights(weights, labels.shape[:2])
     seen = (w > 0).any(1)
     if not seen.any() or not (seen.all() or smooth):
         raise AnymarkError("fit: an image without any label")
@@ -63,6 +63,16 @@ def fit_person(
     labels, w = labels[near], w[near] * np.where(seen, 1.0, _HARDLY)[:, None]
     depth = None if depth_px is None else np.asarray(depth_px, np.float64)[near]
     first = fit(rig, points, labels, weights=w, depth_px=depth, pairs=pairs, camera=camera, settings=settings)
+    lost = seen & ~np.isfinite(first.residual_px)
+    if smooth:
+        lost |= seen & ~first.converged
+    if lost.any():  # labels of no head, as a tracker that fails may write: they must not draw the others away
+        if lost[seen].all() or not smooth:
+            raise AnymarkError(f"fit: image {int(np.flatnonzero(lost)[0])} cannot be fitted")
+        return fit_person(
+            rig, points, labels_px, weights=np.where(lost[:, None], 0.0, given), depth_px=depth_px, pairs=pairs,
+            camera=camera, settings=settings, smooth=smooth,
+        )  # fmt: skip
     if camera is None and smooth:  # one camera took the whole video
         focal, principal = np.median(first.camera.focal_px[seen]), np.median(first.camera.principal_px[seen], axis=0)
         camera = Camera(np.full(len(labels), focal), np.tile(principal, (len(labels), 1)))
@@ -111,7 +121,7 @@ def _solve(problem: Problem, state: State, smooth: Smoothness | None) -> tuple[S
         else:
             damping *= 10
             if damping > 1e4:
-                converged = True  # no step helps any more
+                converged = bool(np.isfinite(total))  # no step helps any more
                 break
     return state, residual, converged
 

@@ -85,7 +85,8 @@ def fit(
         AnymarkError: shapes disagree, a label that counts is not finite, or fewer than six labels count.
     """
     problem = pose_problem(rig, points, labels_px, weights, depth_px, pairs, camera, settings or Settings())
-    parts = [_solve(problem[i : i + _AT_ONCE]) for i in range(0, len(problem), _AT_ONCE)]
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):  # labels of no head: the residual says so
+        parts = [_solve(problem[i : i + _AT_ONCE]) for i in range(0, len(problem), _AT_ONCE)]
     states, residuals, converged = zip(*parts, strict=True)
     identity, expression = np.split(np.concatenate([state.c for state in states]), [problem.identities], 1)
     return Fit(

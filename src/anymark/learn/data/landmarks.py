@@ -10,10 +10,11 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Generator, Tensor
 
+from anymark.canonical import load_layout
+from anymark.canonical.kriging import extension_weights
 from anymark.canonical.layout import Layout
 from anymark.errors import AnymarkError
 from anymark.learn.data.appearance import AppearanceConfig, degrade
-from anymark.learn.data.extend import extension_weights
 from anymark.learn.data.geometry import GeometryConfig, cut_windows, is_mirrored, sample_windows, to_window
 from anymark.learn.data.photos import TENSORS, PhotoSet
 
@@ -42,9 +43,10 @@ class LandmarkSet:
     flip: Int[Tensor, " P"] | None
     triangles: Int[Tensor, "T 3"] | None
     further_mm: Float[Tensor, "M 3"]
-    """Canonical points without labels of their own,"""
-    further_weights: Float[Tensor, "M P"]
-    """and how they follow from the labelled ones."""
+    """More canonical points: those of `photos.further`, or such without labels of their own,"""
+    further_weights: Float[Tensor, "M P"] | None
+    """and how these follow from the labelled ones."""
+    further_flip: Int[Tensor, " M"] | None
     weight: float
 
     @staticmethod
@@ -58,7 +60,8 @@ class LandmarkSet:
         """Pair photos with the layout of their labels and move both to `device`.
 
         Args:
-            further_mm: more canonical points to learn, from weak labels (`anymark.learn.data.extend`).
+            further_mm: more canonical points to learn, from weak labels (`anymark.canonical.kriging`), where the photos
+                have none.
 
         Raises:
             AnymarkError: the labels have another number of points than the layout, or it spans too little of the head
@@ -67,8 +70,12 @@ class LandmarkSet:
         count = photos.points_px.shape[1]
         if count != len(layout):
             raise AnymarkError(f"{photos.source}: {count} labels, {len(layout)} points in the layout")
-        if further_mm is None:
-            further_mm, further_weights = np.zeros((0, 3), np.float32), np.zeros((0, count), np.float32)
+        further_flip = further_weights = None
+        if photos.further:
+            inside = [load_layout(name) for name in photos.further]
+            further_mm, further_flip = np.concatenate([x.points_mm for x in inside]), _flips(inside)
+        elif further_mm is None:
+            further_mm = np.zeros((0, 3), np.float32)
         elif np.linalg.matrix_rank(layout.points_mm - layout.points_mm.mean(0)) < 3:
             raise AnymarkError(f"{photos.source}: its layout's points lie in one plane: data.extend cannot follow them")
         else:
@@ -80,12 +87,20 @@ class LandmarkSet:
             None if layout.flip is None else torch.tensor(layout.flip, device=device).long(),
             torch.tensor(triangles, device=device).long() if triangles is not None and len(triangles) else None,
             torch.tensor(further_mm, device=device).float(),
-            torch.from_numpy(further_weights).to(device),
+            None if further_weights is None else torch.from_numpy(further_weights).to(device),
+            None if further_flip is None else torch.from_numpy(further_flip).to(device),
             weight,
         )
 
+    def guessed(self, points: Float[Tensor, "B P C"]) -> Float[Tensor, "B M C"]:
+        """The further points, as they follow from the labelled ones."""
+        assert self.further_weights is not None
+        # one product for all: fewer bytes to move than the picked weights of each sample
+        flat = self.further_weights @ points.transpose(0, 1).flatten(1)
+        return flat.unflatten(1, (len(points), -1)).transpose(0, 1)
+
     def draw_queries(
-        self, points: Float[Tensor, "B P C"], count: int, generator: Generator
+        self, points: Float[Tensor, "B P C"], further: Float[Tensor, "B M C"], count: int, generator: Generator
     ) -> tuple[Float[Tensor, "B Q 3"], Float[Tensor, "B Q C"], Bool[Tensor, "B Q"]]:
         """A random subset of each sample's points, a quarter of it on triangles, a quarter of the further points.
 
@@ -95,8 +110,8 @@ class LandmarkSet:
         n, available = points.shape[:2]
         device = points.device
         inside = 0 if self.triangles is None else count // 4
-        further = 0 if len(self.further_mm) == 0 else count // 4
-        corners = min(count - inside - further, available)
+        more = 0 if further.shape[1] == 0 else count // 4
+        corners = min(count - inside - more, available)
         pick = torch.rand(n, available, generator=generator, device=device).topk(corners).indices
         queries, target = [self.points_mm[pick]], [points.gather(1, pick[..., None].expand(-1, -1, points.shape[2]))]
         if self.triangles is not None:
@@ -108,13 +123,11 @@ class LandmarkSet:
             rows = torch.arange(n, device=device)[:, None, None]
             queries.append((self.points_mm[corner] * weight[..., None]).sum(2))
             target.append((points[rows, corner] * weight[..., None]).sum(2))
-        if further:
-            pick = torch.randint(len(self.further_mm), (n, further), generator=generator, device=device)
+        if more:
+            pick = torch.randint(further.shape[1], (n, more), generator=generator, device=device)
             queries.append(self.further_mm[pick])
-            # one product for all: fewer bytes to move than the picked weights of each sample
-            everything = (self.further_weights @ points.transpose(0, 1).flatten(1)).unflatten(1, (n, -1))
-            target.append(everything.transpose(0, 1).gather(1, pick[..., None].expand(-1, -1, points.shape[2])))
-        pad = count - corners - inside - further
+            target.append(further.gather(1, pick[..., None].expand(-1, -1, points.shape[2])))
+        pad = count - corners - inside - more
         mask = torch.arange(count, device=device).expand(n, -1) < count - pad
         padded = [torch.nn.functional.pad(torch.cat(x, 1), (0, 0, 0, pad)) for x in (queries, target)]
         return padded[0], padded[1], mask
@@ -165,8 +178,32 @@ class Sampler:
             fill,
             smear=look > 0.75,
         )
-        sd = data.photos.point_sd_px[index] / window[:, :, 0].norm(dim=1)[:, None]
-        points = torch.cat([to_window(data.photos.points_px[index], window), sd[..., None]], -1)
+        mirrored, half = is_mirrored(window)[:, None, None], window[:, :, 0].norm(dim=1)[:, None, None]
+        points = torch.cat(
+            [to_window(data.photos.points_px[index], window), data.photos.point_sd_px[index][..., None] / half], -1
+        )
         if data.flip is not None:
-            points = torch.where(is_mirrored(window)[:, None, None], points[:, data.flip], points)
-        return Batch(image, *data.draw_queries(points, self.queries, generator))
+            points = torch.where(mirrored, points[:, data.flip], points)
+        if data.further_weights is not None:
+            further = data.guessed(points)
+        else:
+            labels = data.photos.further_px[index]
+            further = torch.cat([to_window(labels[..., :2], window), labels[..., 2:] / half], -1)
+            if data.further_flip is not None:
+                further = torch.where(mirrored, further[:, data.further_flip], further)
+        return Batch(image, *data.draw_queries(points, further, self.queries, generator))
+
+
+def _flips(layouts: Sequence[Layout]) -> Int[np.ndarray, " M"]:
+    """Each point's mirror image among the points of some layouts, one after the other.
+
+    Raises:
+        AnymarkError: one of them has no flip pairs.
+    """
+    parts, start = [], 0
+    for layout in layouts:
+        if layout.flip is None:
+            raise AnymarkError(f"layout {layout.name}: has no flip pairs")
+        parts.append(layout.flip.astype(np.int64) + start)
+        start += len(layout)
+    return np.concatenate(parts)

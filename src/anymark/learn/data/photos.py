@@ -6,7 +6,7 @@ import hashlib
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +32,7 @@ DATA_CARDS = {
 """What a model card says of each of our own sources, where the recipe says that they are these (`learn.cards`)."""
 
 
-TENSORS = ("images", "points_px", "depth_px", "box_px", "valid_box_px", "label_sd", "point_sd_px")
+TENSORS = ("images", "points_px", "depth_px", "box_px", "valid_box_px", "label_sd", "point_sd_px", "further_px")
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,9 @@ class PhotoSet:
     """Spread of the teacher's looks, a fraction of the inter-ocular distance; NaN where it looked once."""
     point_sd_px: Float[Tensor, "N P"]
     """Standard deviation of each point's label along an axis, where it is known; else 0."""
+    further_px: Float[Tensor, "N M 3"]
+    """Labels of the points of `further` layouts, and their standard deviations; most sets have none."""
+    further: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.images)
@@ -66,12 +69,8 @@ class PhotoSet:
     def select(self, index: Int[np.ndarray, " M"] | Sequence[int]) -> PhotoSet:
         """The photos of these indices, in this order."""
         index = np.asarray(index)
-        return PhotoSet(
-            self.source,
-            self.layout,
-            tuple(self.names[i] for i in index),
-            *(getattr(self, key)[torch.from_numpy(index)] for key in TENSORS),
-        )
+        tensors = {key: getattr(self, key)[torch.from_numpy(index)] for key in TENSORS}
+        return replace(self, names=tuple(self.names[i] for i in index), **tensors)
 
 
 def load_photos(
@@ -107,6 +106,7 @@ def load_photos(
         valid_box_px=torch.from_numpy(labels.valid_box_px[chosen] * scale),
         label_sd=torch.from_numpy(labels.label_sd[chosen]),
         point_sd_px=torch.zeros(1, 1).expand(labels.points_px[chosen].shape[:2]),
+        further_px=torch.zeros(len(chosen), 0, 3),
     )
 
 

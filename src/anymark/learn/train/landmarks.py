@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -49,18 +49,19 @@ class LandmarkTask:
                 raise AnymarkError(f"{photos / source}: no photos to train on")
         self._weights = {**data.sources, **data.shards}
         for folder in data.shards:
-            self._train[folder] = load_shards(Path(folder), limit=limit)
+            self._train[folder] = load_shards(Path(folder), inside=data.inside, limit=limit)
         held_out = [load_photos(photos, source, data.store_size, "held-out", cache=cache) for source in data.sources]
         held_out += [load_shards(Path(folder)) for folder in data.held_out_shards]
         self._held_out = [found for found in held_out if len(found)]
 
     def to(self, device: torch.device) -> None:
         recipe = self.recipe
-        further_mm, inside_mm = (_joined(names) for names in (recipe.data.extend, recipe.data.inside))
+        extend = [load_layout(name).points_mm for name in recipe.data.extend]
+        further_mm = np.concatenate(extend) if extend else None
         sets = [
-            # what is labelled with the whole head needs guesses for what is inside of it alone
+            # what is labelled with the whole head needs no guesses
             LandmarkSet.create(
-                p, load_layout(p.layout), self._weights[source], device, inside_mm if p.layout == HEAD else further_mm
+                p, load_layout(p.layout), self._weights[source], device, None if p.layout == HEAD else further_mm
             )
             for source, p in self._train.items()
         ]
@@ -107,11 +108,6 @@ class LandmarkTask:
             metrics[f"median {name}"] = 100 * float(error.median())
         metrics["calibration"] = float(torch.cat(sigmas).median())  # 1: sigma says how large errors are
         return metrics
-
-
-def _joined(names: Sequence[str]) -> Float[np.ndarray, "M 3"] | None:
-    """The points of some layouts, or None of none."""
-    return np.concatenate([load_layout(name).points_mm for name in names]) if names else None
 
 
 def face_size(photos: PhotoSet) -> Float[Tensor, " N"]:

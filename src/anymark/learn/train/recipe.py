@@ -73,7 +73,7 @@ class LandmarkData:
     shards: dict[str, float] = field(default_factory=dict)
     """Folder of `anymark data build` -> share of the samples, on the same scale as the photo sets'."""
     inside: tuple[str, ...] = ()
-    """Layouts inside the head, such as skull and mandible: in shards their points follow the vertices around them."""
+    """Layouts on the bones, skull and mandible: shards know where these are."""
     held_out_shards: tuple[str, ...] = ()
     """Such folders of held-out photos, to score the whole head on."""
     store_size: int = 256

@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 
 from anymark.canonical import Layout, load_layout
-from anymark.learn.data.extend import extension_weights
+from anymark.canonical.kriging import extension_weights
+
+
+@pytest.fixture(scope="module")
+def layout() -> Layout:
+    return load_layout("mediapipe478")
 
 
 @pytest.fixture(scope="module")

@@ -36,7 +36,8 @@ def grey_sample(key: str, rotation: np.ndarray, place: np.ndarray, side: int, fo
     )
 
 
-def finish(folder: Path) -> None:
+def finish(folder: Path, split: str = "held-out") -> None:
     """Write the index of the shards there, as `anymark data build` does at its end."""
     shards = sorted(path.name for path in folder.glob("shard-*.tar"))
-    write_json(folder / INDEX, {"shards": shards, "samples": sum(count_samples(folder / name) for name in shards)})
+    samples = sum(count_samples(folder / name) for name in shards)
+    write_json(folder / INDEX, {"shards": shards, "samples": samples, "split": split})

@@ -48,8 +48,9 @@ def from_table(kind: type[T], table: dict[str, Any], where: str) -> T:
     values: dict[str, Any] = {}
     for key, value in table.items():
         if key not in known:
-            near = difflib.get_close_matches(key, known, 3) or sorted(known)
-            raise AnymarkError(f"{where}: unknown key {key!r}; known: {', '.join(near)}")
+            near = difflib.get_close_matches(key, known, 3)
+            advice = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(sorted(known))}"
+            raise AnymarkError(f"{where}: unknown key {key!r}; {advice}")
         hint = known[key]
         if isinstance(hint, type) and dataclasses.is_dataclass(hint):
             if not isinstance(value, dict):

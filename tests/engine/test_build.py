@@ -262,7 +262,7 @@ def test_a_recipe_changes_what_it_names_and_keeps_the_rest_of_its_preset(tmp_pat
     [
         ("preset = 'views'", "names no sources"),
         ("size = 50\n[sources]\nfaker = 1", "multiple of 4"),
-        ("view = 3\n[sources]\nfaker = 1", "unknown key 'view'; known: views"),
+        ("view = 3\n[sources]\nfaker = 1", "unknown key 'view'; did you mean views"),
         ("preset = 'film'\n[sources]\nfaker = 1", "'film' is none of"),
     ],
 )

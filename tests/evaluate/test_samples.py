@@ -36,12 +36,18 @@ def folder(tmp_path: Path) -> Path:
 
 def test_faces_are_told_apart_by_yaw(folder: Path) -> None:
     benchmark = read_samples(folder)
+    assert benchmark.notes == ()
     assert [face.group for face in benchmark.faces] == ["yaw 0-30", "yaw 30-60", "yaw 30-60", "yaw 60-90"]
     eyes = load_layout("mediapipe478").points_mm[[33, 263]]
     across = np.linalg.norm(eyes[0] - eyes[1]) * FOCAL / AWAY
     for face in benchmark.faces:  # the eyes' distance is that of the head, however it is turned
         assert face.lengths_px["eyes 3D"] == pytest.approx(across, rel=0.12)
     assert benchmark.faces[3].lengths_px["box"] < benchmark.faces[0].lengths_px["box"]
+
+
+def test_photos_that_are_trained_on_are_named(folder: Path) -> None:
+    finish(folder, "train")
+    assert "trained on" in read_samples(folder).notes[0]
 
 
 def test_numbers_are_those_of_all_vertices(

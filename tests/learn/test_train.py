@@ -240,7 +240,7 @@ def test_learning_rate_warms_up_and_falls_to_zero() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[train]\nstep = 5", r"unknown key 'step'; known: steps"),
+        ("[train]\nstep = 5", r"unknown key 'step'; did you mean steps"),
         ("[train]\nsteps = 'many'", r"train: steps: 'many' is not int"),
         ("[predictor]\nkind = 'magic'", r"'magic' is none of 'basis', 'mlp', 'transformer'"),
         ("kind = 'poem'", r"kind 'poem' is none of"),

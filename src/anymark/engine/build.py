@@ -201,7 +201,8 @@ def build(recipe: DataRecipe, place: Place, processes: int, progress: Progress |
         reasons = ", ".join(f"{count} {reason}" for reason, count in counts.most_common())
         raise AnymarkError(f"{place.out}: not a single sample could be made ({reasons})")
     residual = _residuals({source: fitted.residual() for source, fitted in sets.items()})
-    content = {"shards": names, "samples": samples, "left_out": dict(counts), "fit_residual": residual}
+    content = {"shards": names, "samples": samples, "split": recipe.split}
+    content |= {"left_out": dict(counts), "fit_residual": residual}
     write_json(place.out / INDEX, content, indent=2)
     return Built(len(jobs), samples, counts, residual)
 

@@ -143,18 +143,27 @@ def finished_shards(folder: Path) -> list[Path]:
     Raises:
         AnymarkError: there is none, it is not finished, or it holds no samples.
     """
+    index = read_index(folder)
+    if index["samples"] < 1:
+        raise AnymarkError(f"{folder}: holds no samples")
+    return [folder / name for name in index["shards"]]
+
+
+def read_index(folder: Path) -> dict[str, Any]:
+    """What a finished data set says of itself: its shards, their samples, the split of its photos, ...
+
+    Raises:
+        AnymarkError: there is no data set, or it is not finished.
+    """
     try:
         index = json.loads((folder / INDEX).read_text("utf-8"))
-        names, samples = [str(name) for name in index["shards"]], int(index["samples"])
+        return {**index, "shards": [str(name) for name in index["shards"]], "samples": int(index["samples"])}
     except FileNotFoundError:
         begun = any(folder.glob("shard-*.tar"))
         reason = "not finished: run its anymark data build again" if begun else "no data set of anymark data build"
         raise AnymarkError(f"{folder}: {reason}") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise AnymarkError(f"{folder / INDEX}: not an index of shards ({error})") from None
-    if samples < 1:
-        raise AnymarkError(f"{folder}: holds no samples")
-    return [folder / name for name in names]
 
 
 def count_samples(path: Path) -> int:

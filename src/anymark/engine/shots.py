@@ -80,7 +80,8 @@ class ShotConfig:
     def __post_init__(self) -> None:
         shares = "uniform", "kept_expression", "extreme", "own_light", "occluded", "with_sheet", "with_hair", "marked"
         check_numbers(self, *shares, least=0, most=1)
-        check_numbers(self, "yaw_deg", "pitch_deg", "roll_deg", "gaze_deg", "shift", least=0)
+        check_numbers(self, "yaw_deg", "pitch_deg", "roll_deg", "gaze_deg", least=0, most=90)
+        check_numbers(self, "shift", least=0, most=1)
         check_numbers(self, "distance_mm", "face_share", least=ABOVE_0)
         check_numbers(self, "from_below_deg", least=-90, most=90)
         check_numbers(self, "distortion", least=-0.15, most=0.5)  # what a lens can undo up to the corners

@@ -10,7 +10,7 @@ from anymark.canonical import load_layout
 from anymark.canonical.face_mesh import FACE_MESH_POINTS, OUTER_EYES
 from anymark.canonical.files import HEAD
 from anymark.canonical.posed import points_on
-from anymark.engine.samples import Sample, finished_shards, read_shards
+from anymark.engine.samples import Sample, finished_shards, read_index, read_shards
 from anymark.engine.shots import angles
 from anymark.evaluate.benchmark import Benchmark, Face, points_box
 from anymark.evaluate.metrics import box_size, point_pair_distance
@@ -38,6 +38,7 @@ def read_samples(folder: Path) -> Benchmark:
     low, high = YAWS_DEG
     groups = [f"yaw 0-{low:g}", f"yaw {low:g}-{high:g}", f"yaw {high:g}-90"]
     faces = tuple(_face(sample, groups) for sample in read_shards(paths))
+    trained_on = read_index(folder).get("split") == "train"
     return Benchmark(
         name=f"samples {folder.resolve().name}",
         layout=load_layout(HEAD),
@@ -46,6 +47,7 @@ def read_samples(folder: Path) -> Benchmark:
         rows={**{g: (g,) for g in groups if any(face.group == g for face in faces)}, "all": tuple(groups)},
         normalisers=("eyes 3D", "box"),
         threshold=THRESHOLD,
+        notes=(f"{folder}: made of photos that models are trained on, not of held-out ones",) if trained_on else (),
     )
 
 

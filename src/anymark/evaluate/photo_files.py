@@ -19,7 +19,7 @@ import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -161,12 +161,11 @@ def read_npz(path: Path, keys: Iterable[str], optional: Iterable[str] = ()) -> d
     """
     try:
         with path.open("rb") as file:
-            if file.read(2) != b"PK":  # numpy would advise to unpickle it
-                raise ValueError("not an .npz file")
+            magic = file.read(6)
+            if not magic.startswith(b"PK"):  # numpy would advise to unpickle it
+                raise ValueError("one array, not an .npz file" if magic == b"\x93NUMPY" else "not an .npz file")
             file.seek(0)
-            npz = np.load(file)
-            if not isinstance(npz, NpzFile):
-                raise ValueError("not an .npz file")
+            npz = cast(NpzFile, np.load(file))
             with npz:
                 return {key: npz[key] for key in (*keys, *(key for key in optional if key in npz))}
     except OSError as error:

@@ -6,22 +6,23 @@ import os
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from anymark.canonical import CanonicalHead, load_layout
 from anymark.canonical.face_mesh import FACE_MESH_POINTS
 from anymark.canonical.files import HEAD
 from anymark.canonical.posed import points_on, points_on_bones
-from anymark.engine.samples import Sample, finished_shards, read_shards
+from anymark.engine.samples import Sample, finished_shards, read_index, read_shards
 from anymark.errors import AnymarkError
 from anymark.evaluate.photo_files import FACE_MESH_LAYOUT
 from anymark.learn.data.photos import PhotoSet
-
-_FEWER = 8  # every so-manieth vertex says how far labels inside of it may be off
 
 
 def load_shards(folder: Path, *, inside: Sequence[str] = (), limit: int | None = None) -> PhotoSet:
@@ -36,48 +37,58 @@ def load_shards(folder: Path, *, inside: Sequence[str] = (), limit: int | None =
     Raises:
         AnymarkError: the folder holds no finished data set, or one of its shards is damaged.
     """
-    paths = finished_shards(folder)
-    names, images, points, depths, boxes, valid, sds, further = [], [], [], [], [], [], [], []
+    paths, count = finished_shards(folder), int(read_index(folder)["samples"])
+    count = count if limit is None else min(count, limit)
+    names: list[str] = []
+    arrays: dict[str, npt.NDArray[Any]] = {}
     for sample in _read(paths, limit):
-        record = sample.record
-        face = points_on(sample.xy_px, FACE_MESH_LAYOUT)[:FACE_MESH_POINTS]
+        for key, value in _labels(sample, tuple(inside)).items():
+            if key not in arrays:  # filled in place: a list of samples would hold everything twice
+                arrays[key] = np.empty((count, *value.shape), value.dtype)
+            if len(names) == count or value.shape != arrays[key].shape[1:]:
+                raise AnymarkError(f"{folder}: more samples than its index says, or pictures of different sizes")
+            arrays[key][len(names)] = value
         names.append(sample.key)
-        images.append(sample.image.transpose(2, 0, 1))
-        points.append(sample.xy_px)
-        depths.append(sample.depth_px())
-        boxes.append(np.concatenate([face.min(0), face.max(0)]))
-        valid.append(record.get("valid_box_px", (0, 0, *sample.image.shape[1::-1])))  # renders fill their pictures
-        pixels = record["focal_px"] / record["t_camera_head_mm"][2]  # a millimetre at the head
-        sds.append(np.zeros(len(sample.xy_px)) if sample.sd_mm is None else sample.sd_mm * pixels)
-        bones = [points_on_bones(sample.bones_mm, name) for name in inside]
-        further.append(_further(sample, np.concatenate(bones), sds[-1]) if bones else np.zeros((0, 3)))
-    if any(image.shape != images[0].shape for image in images):
-        raise AnymarkError(f"{folder}: pictures of different sizes")
+    if len(names) < count:
+        raise AnymarkError(f"{folder}: fewer samples than its index says")
     return PhotoSet(
         source=folder.name,
         layout=HEAD,
         names=tuple(names),
-        images=torch.from_numpy(np.stack(images)),
-        points_px=torch.from_numpy(np.stack(points)),
-        depth_px=torch.from_numpy(np.stack(depths)),
-        box_px=torch.from_numpy(np.stack(boxes).astype(np.float32)),
-        valid_box_px=torch.tensor(valid, dtype=torch.float32),
-        label_sd=torch.full((len(names),), float("nan")),
-        point_sd_px=torch.from_numpy(np.stack(sds).astype(np.float32)),
-        further_px=torch.from_numpy(np.stack(further).astype(np.float32)),
+        label_sd=torch.full((count,), float("nan")),
         further=tuple(inside),
+        **{key: torch.from_numpy(array) for key, array in arrays.items()},
     )
 
 
-def _further(
-    sample: Sample, points_mm: npt.NDArray[np.floating], sd_px: npt.NDArray[np.floating]
-) -> npt.NDArray[np.floating]:
-    """(M, 3) where a picture shows points (M, 3) of the head frame, and how far these may be off: as the skin about."""
-    near = np.zeros(len(points_mm))
-    if sd_px.any():
-        away = np.linalg.norm(points_mm[:, None] - sample.vertices_mm[None, ::_FEWER], axis=-1)
-        near = sd_px[::_FEWER][away.argmin(1)]
-    return np.column_stack([sample.project(points_mm), near])
+def _labels(sample: Sample, inside: tuple[str, ...]) -> dict[str, npt.NDArray[Any]]:
+    """One row of each of a set's tensors."""
+    record, size = sample.record, sample.image.shape[1::-1]
+    face = points_on(sample.xy_px, FACE_MESH_LAYOUT)[:FACE_MESH_POINTS]
+    pixels = record["focal_px"] / record["t_camera_head_mm"][2]  # a millimetre at the head
+    sd = np.zeros(len(sample.xy_px), np.float32) if sample.sd_mm is None else (sample.sd_mm * pixels).astype(np.float32)
+    further = np.zeros((0, 3), np.float32)
+    if inside:
+        bones = sample.project(np.concatenate([points_on_bones(sample.bones_mm, name) for name in inside]))
+        further = np.column_stack([bones, sd[_skin_about(inside)]])
+    return {
+        "images": sample.image.transpose(2, 0, 1),
+        "points_px": sample.xy_px,
+        "depth_px": sample.depth_px(),
+        "box_px": np.concatenate([face.min(0), face.max(0)]).astype(np.float32),
+        "valid_box_px": np.array(record.get("valid_box_px", (0, 0, *size)), np.float32),  # renders fill their pictures
+        "point_sd_px": sd,
+        "further_px": further,
+    }
+
+
+@cache
+def _skin_about(layouts: tuple[str, ...]) -> npt.NDArray[np.intp]:
+    """The head's vertex that is nearest to each point of some layouts: bones may be off as far as it may."""
+    head = CanonicalHead.load()
+    return np.concatenate(
+        [np.linalg.norm(load_layout(name).points_mm[:, None] - head.vertices_mm, axis=-1).argmin(1) for name in layouts]
+    )
 
 
 def _read(paths: Sequence[Path], limit: int | None) -> Iterator[Sample]:

@@ -191,7 +191,7 @@ class Studio:
 
     def draws(self, taken: Taken, config: ShotConfig, rng: np.random.Generator) -> list[Draw]:
         """The shots that a sequence passes through, near one another and through one lens."""
-        first = self.draw(taken, config, rng)
+        first = replace(self.draw(taken, config, rng), what={})  # what was drawn is true of no frame between two shots
         near = replace(config, uniform=0.0, yaw_deg=15.0, pitch_deg=8.0, roll_deg=6.0)
         out = [first]
         for _ in range(_KEY_FRAMES - 1):

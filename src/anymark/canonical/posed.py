@@ -20,8 +20,7 @@ def points_on(vertices: npt.NDArray[np.floating], layout: str) -> npt.NDArray[np
     Raises:
         AnymarkError: no such layout.
     """
-    corners, weights = _on_head(layout)
-    return np.einsum("nk,...nkd->...nd", weights.astype(vertices.dtype), vertices[..., corners, :])
+    return _carried(vertices, *_on_head(layout))
 
 
 def points_on_bones(bones_mm: npt.NDArray[np.floating], layout: str) -> npt.NDArray[np.floating]:
@@ -30,8 +29,13 @@ def points_on_bones(bones_mm: npt.NDArray[np.floating], layout: str) -> npt.NDAr
     Raises:
         AnymarkError: no such layout.
     """
-    corners, weights = _on_bones(layout)
-    return np.einsum("nk,...nkd->...nd", weights.astype(bones_mm.dtype), bones_mm[..., corners, :])
+    return _carried(bones_mm, *_on_bones(layout))
+
+
+def _carried(
+    vertices: npt.NDArray[np.floating], corners: npt.NDArray[np.integer], weights: npt.NDArray[np.floating]
+) -> npt.NDArray[np.floating]:
+    return np.einsum("nk,...nkd->...nd", weights.astype(vertices.dtype), vertices[..., corners, :])
 
 
 @cache

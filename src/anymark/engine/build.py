@@ -27,7 +27,7 @@ from anymark.engine.fits import Fitted, Fitter, fit_photos
 from anymark.engine.heads import canonical_rig
 from anymark.engine.occluders import load_hands
 from anymark.engine.render import Renderer
-from anymark.engine.samples import COARSE, ENGINE, INDEX, Sample, count_samples, write_shard
+from anymark.engine.samples import COARSE, ENGINE, INDEX, RECIPE, Sample, count_samples, write_shard
 from anymark.engine.shots import PRESETS, ShotConfig
 from anymark.engine.studio import Studio
 from anymark.errors import AnymarkError
@@ -39,8 +39,6 @@ from anymark.tables import ABOVE_0, check_numbers, from_table, read_toml
 
 Array = npt.NDArray[np.floating]
 Index = npt.NDArray[np.integer]
-
-RECIPE = "recipe.json"
 
 
 @dataclass(frozen=True)

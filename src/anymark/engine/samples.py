@@ -39,6 +39,8 @@ from anymark.files import atomic
 
 ENGINE = 3
 """Counts on whenever the same recipe gives other samples: no data set is begun by one and finished by another."""
+RECIPE = "recipe.json"
+"""The file that says what a data set is made of, from its beginning."""
 INDEX = "index.json"
 """The file of a finished data set: its shards, the number of samples, what was left out."""
 QUANTUM = 64.0

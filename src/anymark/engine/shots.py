@@ -169,8 +169,7 @@ def draw_shot(
     elif choice > config.extreme + config.kept_expression:
         expression, name = population[rng.integers(len(population))] * rng.uniform(0.6, 1.3), "another's"
     gaze = rng.normal(0, np.radians(config.gaze_deg), 2) if rng.random() < 0.5 else None
-    what: dict[str, object] = {"distance_mm": round(distance, 1)}
-    what["expression_name"] = name
+    what: dict[str, object] = {"distance_mm": round(distance, 1), "expression_name": name}
     return Draw(rotation, translation, focal, principal, np.clip(expression, 0, 1), gaze, what)
 
 

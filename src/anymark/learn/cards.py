@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from anymark.engine.build import RECIPE
+from anymark.engine.samples import RECIPE
 from anymark.errors import AnymarkError
 from anymark.evaluate.photo_files import CARD_KEYS, LABELS, read_card
 from anymark.learn.data.heads import FACES, WHOLE

@@ -24,7 +24,7 @@ class Log:
 
     def __init__(self, out: Path, active: bool, steps: int, first: int) -> None:
         self.active, self.steps, self.first = active, steps, first
-        self.images, self.loss, self.count = 0, 0.0, 0
+        self.images = 0
         self.start = self.shown = time.monotonic()
         self.headline = ""
         if active:
@@ -35,17 +35,16 @@ class Log:
     def step(self, step: int, loss: Tensor, norm: Any, images: int, lr: float, skipped: int) -> None:
         """`skipped`: steps without a finite loss and gradient, since the run started or went on."""
         self.images += images
-        self.count += 1
         now = time.monotonic()
         if not self.active or (now - self.shown < SHOWN_EVERY_S and step != self.steps):
             return
-        self.loss = float(loss.detach())
+        value = float(loss.detach())
         speed = self.images / (now - self.start)
         left = (self.steps - step) / max(1e-9, (step - self.first) / (now - self.start))
-        row = {"step": step, "loss": self.loss, "grad_norm": float(norm), "lr": lr, "images_per_s": round(speed, 1)}
+        row = {"step": step, "loss": value, "grad_norm": float(norm), "lr": lr, "images_per_s": round(speed, 1)}
         self._write({**row, "skipped": skipped})
         bad = f"  {skipped} skipped" if skipped else ""
-        shown = f"loss {self.loss:.3f}{bad}  {speed:.0f} img/s  {_duration(left)} left{self.headline}"
+        shown = f"loss {value:.3f}{bad}  {speed:.0f} img/s  {_duration(left)} left{self.headline}"
         print(f"step {step}/{self.steps}  {shown}", file=sys.stderr, flush=True)
         self.shown = now
 

@@ -108,9 +108,8 @@ def most_unsure(task: LandmarkTask) -> float | None:
     Returns:
         The limit that goes on the card, or None where no photos are held out.
     """
-    photo_sets = [
-        data.photos for data in task.held_out if data.photos.layout != HEAD
-    ]  # renders hide more than photos do
+    # renders hide more than photos do
+    photo_sets = [data.photos for data in task.held_out if data.photos.layout != HEAD]
     if not photo_sets:
         return None
     size, scale = task.recipe.encoder.input_size, task.recipe.data.window_scale

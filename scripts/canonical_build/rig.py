@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from anymark.fit.rig import face_mesh_on_ict
+
 JAW_OPEN = 0.3
 """Weight of ICT-FaceKit's jawOpen in the rest pose: lips 10 mm and the rows of teeth 1 mm apart."""
 
@@ -66,21 +68,24 @@ class FaceMesh:
     connections: dict[str, np.ndarray]  # MediaPipe's edge tables, (E, 2) each
 
 
-def load_face_mesh(rig: Rig, assets: Path) -> FaceMesh:
-    folder = assets / "mediapipe"
-    on_ict = np.load(folder / "mediapipe468_on_ict.npz")
-    face = np.einsum("nk,nkd->nd", on_ict["barycentric"].astype(np.float64), rig.rest_mm[on_ict["triangle"]])
-    lines = (folder / "canonical_face_model.obj").read_text().splitlines()
+def read_face_model(assets: Path) -> tuple[np.ndarray, np.ndarray]:
+    """MediaPipe's own canonical face: vertices (468, 3) and triangles (T, 3)."""
+    lines = (assets / "mediapipe" / "canonical_face_model.obj").read_text().splitlines()
     faces = [[int(word.split("/")[0]) - 1 for word in line.split()[1:]] for line in lines if line.startswith("f ")]
+    return np.array([line.split()[1:4] for line in lines if line.startswith("v ")], float), np.array(faces, np.int32)
+
+
+def load_face_mesh(rig: Rig, assets: Path) -> FaceMesh:
+    face = face_mesh_on_ict().on(rig.rest_mm)
+    model, faces = read_face_model(assets)
     # MediaPipe's own model is exactly symmetric; on the rest pose the lips nearly touch and neighbours could mix
-    model = np.array([line.split()[1:4] for line in lines if line.startswith("v ")], float)
     flip = mirror_partners(model)
-    tables = json.loads((folder / "connections.json").read_text())
+    tables = json.loads((assets / "mediapipe" / "connections.json").read_text())
     # MediaPipe's triangles also close the eyes and the mouth, where there is no skin to lie on
     closes = [np.isin(faces, rim).all(1) for rim in (RIGHT_LIDS, LEFT_LIDS, INNER_LIPS)]
     return FaceMesh(
         np.vstack([face, iris_points(rig, "right"), iris_points(rig, "left")]),
-        np.array(faces, np.int32)[~np.any(closes, 0)],
+        faces[~np.any(closes, 0)],
         np.r_[flip, 468 + IRIS_FLIP],
         {name: np.array(pairs) for name, pairs in tables.items() if name.startswith("FACEMESH_")},
     )

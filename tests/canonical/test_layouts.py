@@ -15,7 +15,7 @@ SIZES = {
     "ears": 66,
     "eyes": 58,
     "facelab189": 189,
-    "head": 4449,
+    "head": 4451,
     "ibug68": 68,
     "irises": 10,
     "mandible": 300,

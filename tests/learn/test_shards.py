@@ -63,7 +63,7 @@ def test_labels_that_may_be_off_say_by_how_much(tmp_path: Path) -> None:
     finish(tmp_path)
     photos = load_shards(tmp_path)
     assert float(photos.point_sd_px[0].max()) == 0
-    assert photos.point_sd_px[1].numpy() == pytest.approx(np.linspace(0, 8, 4449) * FOCAL / AWAY, abs=0.02)
+    assert photos.point_sd_px[1].numpy() == pytest.approx(np.linspace(0, 8, 4451) * FOCAL / AWAY, abs=0.02)
     data = LandmarkSet.create(photos, load_layout("head"), 1.0, torch.device("cpu"))
     still = replace(NO_AUGMENTATION, mirror=0.0)
     drawn = Sampler([data], 32, 1.5, 256, still, AppearanceConfig()).draw(8, torch.Generator().manual_seed(0))

@@ -27,7 +27,7 @@ Index = npt.NDArray[np.integer]
 CONTOUR_WEIGHT = 0.15
 """Of the outline of the face, which follows what is seen and not the skin."""
 
-MOST_RESIDUAL = 0.045
+MOST_RESIDUAL = 0.025
 """A fit that leaves more of the distance of the outer corners of the eyes is dropped,"""
 MOST_IDENTITY = 2.0
 """and one whose identity coefficients are larger than this, root mean square."""
@@ -36,7 +36,7 @@ LEAST_EYES_PX = 12.0
 
 EYE_SD_MM = 0.5
 """How far eyeballs may be off along an axis, which are turned to the irises' labels."""
-LEFT_OVER_MM = 1.5
+LEFT_OVER_MM = 1.0
 """What a fit of a photo leaves over, along an axis."""
 
 _AT_ONCE = 64

@@ -5,6 +5,7 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -142,13 +143,12 @@ class Rig:
         """ICT-FaceKit Light with MediaPipe's 468 points and iBUG's 68 on it.
 
         Args:
-            assets: folder that holds ict_facekit/ and mediapipe/.
+            assets: folder that holds ict_facekit/.
 
         Raises:
             AnymarkError: a file is missing or not what it should be.
         """
         data = _read(assets / "ict_facekit" / "ict_facekit_light.npz")
-        on_ict = _read(assets / "mediapipe" / "mediapipe468_on_ict.npz")
         try:
             shapes = {
                 kind: 10.0 * data[f"{kind}_q"].astype(np.float32) * data[f"{kind}_scale"][:, None, None]
@@ -172,7 +172,7 @@ class Rig:
                 triangles,
                 parts,
                 {
-                    "mediapipe468": Points(on_ict["triangle"], on_ict["barycentric"]),
+                    "mediapipe468": face_mesh_on_ict(),
                     "ibug68": Points.of_vertices(data["ibug68_vertices"]),
                 },
                 eyes,
@@ -195,6 +195,12 @@ class Rig:
         none = np.zeros((0, 3), np.int32)
         shapes = self.identity_mm[:, ids], self.expression_mm[:, ids]
         return Rig(self.neutral_mm[ids], *shapes, self.expression_names, none)
+
+
+def face_mesh_on_ict() -> Points:
+    """Where MediaPipe's 468 points lie on ICT-FaceKit (scripts/place_face_mesh.py)."""
+    with (resources.files("anymark.fit") / "data" / "face_mesh.npz").open("rb") as file, np.load(file) as data:
+        return Points(data["vertices"], data["barycentric"])
 
 
 def _sum(coefficients: npt.ArrayLike, shapes: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

@@ -177,8 +177,9 @@ def main(args: Args) -> None:
         good = np.flatnonzero(found.converged)
         off = ears.too_low_mm(posed, at_ears, ears.labelled.fit(rig, points))
         px_per_mm = (found.camera.focal_px / found.t_camera_head_mm[:, 2])[good]
+        left_over = np.median(found.residual_px[good] / px_per_mm)
         print(
-            f"round {step}: {len(good)} of {len(found)} photos, left over {np.median(found.residual_px[good] / px_per_mm):.2f} mm; "
+            f"round {step}: {len(good)} of {len(found)} photos, left over {left_over:.2f} mm; "
             f"ears {np.median(off):.1f} mm too low, spread {off.std():.1f} mm",
             flush=True,
         )

@@ -29,7 +29,7 @@ from scipy.spatial import cKDTree
 from anymark.canonical import CanonicalHead, load_layout
 from anymark.canonical.face_mesh import CLOSING, FACE_MESH_POINTS, FACE_OVAL
 from anymark.canonical.head import closest_on_surface
-from anymark.engine.fits import CONTOUR_WEIGHT, LEAST_EYES_PX, eye_distance
+from anymark.engine.fits import LEAST_EYES_PX, eye_distance, label_weights
 from anymark.engine.heads import canonical_rig
 from anymark.evaluate.photo_files import read_labels
 from anymark.fit import Fit, Points, Rig, fit
@@ -67,9 +67,8 @@ class Labelled:
     depth_px: np.ndarray  # (N, 468)
 
     def fit(self, rig: Rig, points: Points) -> Fit:
-        weights = np.ones(FACE_MESH_POINTS)
-        weights[list(FACE_OVAL)] = CONTOUR_WEIGHT
-        return fit(rig, points, self.points_px, weights=weights, depth_px=self.depth_px, pairs=np.array(CLOSING))
+        pairs = np.array(CLOSING)
+        return fit(rig, points, self.points_px, weights=label_weights(), depth_px=self.depth_px, pairs=pairs)
 
 
 @dataclass(frozen=True)

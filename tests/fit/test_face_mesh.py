@@ -74,8 +74,9 @@ def test_fits_of_faces_have_their_ears_where_they_are_seen(ict: Rig) -> None:
         for row in csv.DictReader(file):
             marks[row["set"], row["photo"]].append(row)
     off = []
+    of_sets = {name: read_labels(SHARED / "photos" / name) for name in {name for name, _ in marks}}
     for (name, photo), rows in marks.items():
-        labels = read_labels(SHARED / "photos" / name)
+        labels = of_sets[name]
         i = labels.names.index(photo)
         found = fit(ict, face_mesh_on_ict(), labels.points_px[[i], :468], depth_px=labels.depth_px[[i], :468])
         projected = found.project(posed.vertices_mm(found.identity, found.expression))[0]

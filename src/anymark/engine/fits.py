@@ -74,8 +74,7 @@ class Fitter:
     def __init__(self, rig: Rig, canonical: Rig) -> None:
         self.rig, self.canonical = rig, canonical
         self.points = rig.landmarks["mediapipe468"]
-        self.weights = np.ones(FACE_MESH_POINTS)
-        self.weights[list(FACE_OVAL)] = CONTOUR_WEIGHT
+        self.weights = label_weights()
         self.pairs = np.array(CLOSING)
         head = CanonicalHead.load()
         labelled_mm = load_layout(FACE_MESH_LAYOUT).points_mm[:FACE_MESH_POINTS]
@@ -116,6 +115,13 @@ class Fitter:
         on_rig = self.points.on(self.rig.vertices_mm(found.identity, found.expression))
         residual = points_px[:, :FACE_MESH_POINTS] - found.project(on_rig)
         return (found.project(vertices_mm) + self._spread @ residual.astype(np.float32)).astype(np.float32)
+
+
+def label_weights() -> Array:
+    """(468,) of MediaPipe's points in a fit."""
+    weights = np.ones(FACE_MESH_POINTS)
+    weights[list(FACE_OVAL)] = CONTOUR_WEIGHT
+    return weights
 
 
 def eye_distance(labels: PhotoLabels) -> Array:

@@ -119,11 +119,11 @@ def test_dense_points_keep_apart(name: str):
 def test_mediapipe_points_are_those_that_models_are_trained_on():
     points = load_layout("mediapipe478").points_mm
     nose, chin, left_iris = (
-        (0.0, -2.6076517, 129.68675),
-        (-5.6727564e-05, -82.509438, 97.126762),
+        (0.0, -2.60765171, 129.686752),
+        (-5.67275638e-05, -82.5094376, 97.1267624),
         (32.9018478, 36.1711998, 94.5416565),
     )
-    np.testing.assert_allclose(points[[1, 152, 473]], (nose, chin, left_iris), atol=1e-4)
+    np.testing.assert_array_equal(points[[1, 152, 473]], np.array([nose, chin, left_iris], np.float32))
 
 
 def test_iris_rings_run_towards_left_up_right_down():

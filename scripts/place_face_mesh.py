@@ -7,7 +7,7 @@
 """Find where MediaPipe's 468 points lie on ICT-FaceKit, from what its labels say of photos.
 
 A registration of the two neutral meshes is off by centimetres at the temples and jaw, and fits then look down by ten
-degrees: ears come to lie 17 mm too high. So the points are placed by fits of many photos: each slides on the rig's skin
+degrees: ears come to lie 18 mm too high. So the points are placed by fits of many photos: each slides on the rig's skin
 to where the labels are on average, and the mean identity of all is that of the rig. What labels of the face alone
 cannot tell, how the head behind it is inclined, comes from ears marked by hand (face_mesh/ears.csv: the highest and
 lowest points of ears of photos of split "train", in pixels of their crops).
@@ -189,7 +189,7 @@ def main(args: Args) -> None:
         points = closest(old + move)
         on_right = points.on(parted)
         on_right[flip == np.arange(FACE_MESH_POINTS), 0] = 0
-        points = closest(np.where((model[:, :1] > 0), on_right[flip] * (-1, 1, 1), on_right))
+        points = closest(np.where(model[:, :1] > 0, on_right[flip] * (-1, 1, 1), on_right))
         if np.linalg.norm(points.on(parted) - old, axis=1).mean() < ENOUGH_MM:
             break
     save_arrays(args.out, {"vertices": points.vertices, "barycentric": points.barycentric.astype(np.float32)})

@@ -11,7 +11,8 @@ from PIL import Image
 from anymark.canonical import load_layout
 from anymark.errors import AnymarkError
 from anymark.evaluate.benchmark import BoxRule, points_box
-from anymark.evaluate.three_hundred_w import read_300w, read_pts
+from anymark.evaluate.ibug68 import read_pts
+from anymark.evaluate.three_hundred_w import read_300w
 from tests.evaluate.synthetic import Tree
 
 POINTS = np.random.default_rng(0).uniform(5, 300, (68, 2)).round(3)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -13,9 +14,12 @@ from PIL import Image
 
 from anymark.canonical import Layout, load_layout
 from anymark.canonical.face_mesh import FACE_MESH_POINTS
+from anymark.detect.landmarks import Landmarks
 from anymark.errors import AnymarkError
+from anymark.evaluate.metrics import box_size, mean_pair_distance, point_pair_distance
 
 Array = npt.NDArray[np.float64]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +38,12 @@ class Face:
     """Normaliser -> its length on this face."""
     load: Callable[[], npt.NDArray[np.uint8]]
     """The photo, RGB (H, W, 3). Raises AnymarkError."""
+    subsets: tuple[str, ...] = ()
+    """Further groups that it counts in."""
+    frame: tuple[str, int] | None = None
+    """Name of its video and which of its frames it is, counted from 0; None for photos."""
+    truth: Mapping[str, Array] = field(default_factory=dict)
+    """What else is labelled, such as which points are seen: the same keys as `Benchmark.asked`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +69,8 @@ class Benchmark:
     """Of FR and AUC, unless the user gives one."""
     regions: Mapping[str, npt.NDArray[np.integer]] = field(default_factory=dict)
     """Region -> indices of its points; empty: the layout's own are reported."""
+    asked: Mapping[str, Callable[[Landmarks], npt.NDArray[np.floating]]] = field(default_factory=dict)
+    """What is kept of each head besides where its points are: name -> how to take it from the landmarks."""
     notes: tuple[str, ...] = ()
     """What is not as the protocol has it, a line each."""
 
@@ -68,8 +80,68 @@ class Benchmark:
 
     def row(self, name: str) -> npt.NDArray[np.int64]:
         """Indices of the faces of one line of the table."""
-        groups = self.rows[name]
-        return np.array([i for i, face in enumerate(self.faces) if face.group in groups], np.int64)
+        groups = set(self.rows[name])
+        return np.array(
+            [i for i, face in enumerate(self.faces) if face.group in groups or not groups.isdisjoint(face.subsets)],
+            np.int64,
+        )
+
+    def limited(self, count: int) -> Benchmark:
+        """So many of its faces, spread evenly; of videos, the first so many frames of each. A note says so."""
+        if self.faces[0].frame is not None:
+            faces = [face for face in self.faces if face.frame is not None and face.frame[1] < count]
+        else:
+            faces = [self.faces[i] for i in spread(min(count, len(self.faces)), len(self.faces), self.name)]
+        note = f"{self.name}: {len(faces)} of {len(self.faces)} faces scored (--limit {count})"
+        fewer = replace(self, faces=tuple(faces), notes=(*self.notes, note))
+        return replace(fewer, rows={row: groups for row, groups in self.rows.items() if len(fewer.row(row))})
+
+
+def first_centre_to_px(points: Array, first_centre: float) -> Array:
+    """Points (..., 2) of a data set that calls the centre of its top-left pixel `first_centre` along both axes (0 or 1
+    for most, 0.5 for anymark's own) -> anymark's pixels, where (0, 0) is that pixel's outer corner."""
+    return points + (0.5 - first_centre)
+
+
+def check_first_centre(first_centre: float) -> None:
+    """That it may be what a data set calls the centre of its first pixel.
+
+    Raises:
+        AnymarkError: it is not 0 to 1.
+    """
+    if not 0 <= first_centre <= 1:
+        raise AnymarkError(f"--first-centre {first_centre:g}: must be 0 to 1")
+
+
+def readable(items: Iterable[T], read: Callable[[T], Face], notes: list[str]) -> list[Face]:
+    """The faces of these items; what `read` refuses cannot be scored, so it is left out and noted."""
+    faces = []
+    for item in items:
+        try:
+            faces.append(read(item))
+        except AnymarkError as error:
+            notes.append(f"{error}: left out")
+    return faces
+
+
+def note_count(what: str, expected: int, count: int, notes: list[str], kind: str = "faces") -> None:
+    """Note that a benchmark has not as many faces as its protocol says."""
+    if count != expected:
+        notes.append(f"{what} has {expected} {kind} in the protocol, {count} here")
+
+
+def part(faces: Sequence[Face], calibrate: int, what: str) -> tuple[tuple[Face, ...], tuple[Face, ...]]:
+    """The faces of a benchmark without training photos -> those to score and the `calibrate` ones, spread evenly, to
+    calibrate on.
+
+    Raises:
+        AnymarkError: none would be left to score.
+    """
+    chosen = set(spread(calibrate, len(faces), what))
+    if calibrate and len(chosen) == len(faces):
+        raise AnymarkError(f"{what}: --calibrate {calibrate} leaves none of {len(faces)} faces to score")
+    scored = tuple(face for i, face in enumerate(faces) if i not in chosen)
+    return scored, tuple(faces[i] for i in sorted(chosen))
 
 
 def spread(count: int, available: int, what: str) -> list[int]:
@@ -81,6 +153,25 @@ def spread(count: int, available: int, what: str) -> list[int]:
     if count > available:
         raise AnymarkError(f"{what}: --calibrate {count}, but only {available} annotated images are there")
     return [int(i) for i in np.linspace(0, available - 1, count).round()] if count else []
+
+
+def lengths(
+    points_px: Array, outer_eyes: tuple[int, int], eyes: tuple[list[int], list[int]], where: str
+) -> dict[str, float]:
+    """What errors of points (N, 2) are divided by, pixels: the distances of the outer corners of the eyes
+    ("inter-ocular") and of the means of the points of each eye ("inter-pupil"), the root of the area of the points'
+    box ("box").
+
+    Raises:
+        AnymarkError: one is 0; the line begins with `where`.
+    """
+    ocular = point_pair_distance(points_px, *outer_eyes)
+    if not ocular > 0:
+        raise AnymarkError(f"{where}: the outer corners of the eyes are one point")
+    out = {"inter-ocular": ocular, "inter-pupil": mean_pair_distance(points_px, *eyes), "box": box_size(points_px)}
+    if not min(out.values()) > 0:
+        raise AnymarkError(f"{where}: the points lie on one line")
+    return out
 
 
 def points_box(points_px: Array) -> Array:
@@ -108,11 +199,9 @@ class BoxRule:
         return BoxRule((target - source) / size)
 
     @staticmethod
-    def from_ibug68() -> BoxRule:
-        """From the box of the 68 points to that of the 468."""
-        return BoxRule.between(
-            load_layout("ibug68").points_mm, load_layout("mediapipe478").points_mm[:FACE_MESH_POINTS]
-        )
+    def from_layout(layout: Layout) -> BoxRule:
+        """From the box of a layout's points to that of the 468."""
+        return BoxRule.between(layout.points_mm, load_layout("mediapipe478").points_mm[:FACE_MESH_POINTS])
 
     def __call__(self, box_px: Array) -> Array:
         return box_px + self.offsets * np.tile(box_px[2:] - box_px[:2], 2)

@@ -121,7 +121,7 @@ def read_facelab189(root: Path, calibrate: int = 0) -> Benchmark:
     kept = max(calibrate, FACELAB_ANNOTATED)
     if len(names) <= kept:
         raise AnymarkError(f"{root}: {len(names)} photos, {kept} of them kept for calibration: none is left to score")
-    rule = BoxRule.from_ibug68()
+    rule = BoxRule.from_layout(load_layout("ibug68"))
     faces = []
     for i in sorted(range(len(names)), key=lambda i: names[i]):
         path = root / "neutral" / f"{names[i]}.jpg"

@@ -7,40 +7,36 @@ training = afw + helen/trainset + lfpw/trainset, 3148.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-import numpy.typing as npt
-
 from anymark.canonical import load_layout
 from anymark.errors import AnymarkError
-from anymark.evaluate.benchmark import Benchmark, BoxRule, Face, points_box, spread, stored_pixels
-from anymark.evaluate.metrics import box_size, mean_pair_distance, point_pair_distance
+from anymark.evaluate.benchmark import (
+    Benchmark,
+    BoxRule,
+    Face,
+    lengths,
+    note_count,
+    points_box,
+    readable,
+    spread,
+    stored_pixels,
+)
+from anymark.evaluate.ibug68 import EYES, IMAGE_SUFFIXES, OUTER_EYES, REGIONS, read_pts
 
 Subset = Literal["common", "challenging", "full"]
 
-POINTS = 68
 COMMON = ("helen/testset", "lfpw/testset")
 CHALLENGING = ("ibug",)
 TRAINING = ("afw", "helen/trainset", "lfpw/trainset")
 FACES = {"common": 554, "challenging": 135, "full": 689}
 """Faces of each subset in the published protocol."""
 
-OUTER_EYES = (36, 45)
-EYES = (list(range(36, 42)), list(range(42, 48)))
-REGIONS = {"jaw": (0, 17), "brows": (17, 27), "nose": (27, 36), "eyes": (36, 48), "mouth": (48, 68)}
-
 THRESHOLD = 0.08
 """Of FR and AUC. Papers use 0.05, 0.07, 0.08 and 0.10 on 300-W: it is printed beside the numbers."""
-
-FIRST_PIXEL = 0.5
-"""A .pts file counts pixel centres from 1, so that the outer corner of the top-left pixel is (0.5, 0.5) in it."""
-
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 
 
 def read_300w(root: Path, subset: Subset = "full", calibrate: int = 0) -> Benchmark:
@@ -55,65 +51,31 @@ def read_300w(root: Path, subset: Subset = "full", calibrate: int = 0) -> Benchm
     """
     if not root.is_dir():
         raise AnymarkError(f"{root}: no such folder")
-    rule = BoxRule.from_ibug68()
+    layout = load_layout("ibug68")
+    rule = BoxRule.from_layout(layout)
     notes: list[str] = []
     rows = {"common": COMMON, "challenging": CHALLENGING, "full": COMMON + CHALLENGING}
     rows = {name: groups for name, groups in rows.items() if subset in ("full", name)}
-    faces = _faces(_pairs(root, rows[subset], notes), rule, notes)
+    faces = readable(_pairs(root, rows[subset], notes), partial(_face, rule=rule), notes)
     if not faces:
         why = f"; {notes[-1]}" if notes else ""
         raise AnymarkError(f"{root}: no faces of 300-W {subset} (looked for .pts in {', '.join(rows[subset])}){why}")
     for name, groups in rows.items():
-        count = sum(face.group in groups for face in faces)
-        if count != FACES[name]:
-            notes.append(f"300-W {name} has {FACES[name]} faces in the protocol, {count} here")
+        note_count(f"300-W {name}", FACES[name], sum(face.group in groups for face in faces), notes)
     rows = {name: groups for name, groups in rows.items() if any(face.group in groups for face in faces)}
-    training = _faces(_pairs(root, TRAINING, []), rule, notes) if calibrate else []
+    training = readable(_pairs(root, TRAINING, []), partial(_face, rule=rule), notes) if calibrate else []
     chosen = spread(calibrate, len(training), f"{root}: the training folders {', '.join(TRAINING)}")
     return Benchmark(
         name=f"300-W {subset}",
-        layout=load_layout("ibug68"),
+        layout=layout,
         faces=tuple(faces),
         calibration=tuple(training[i] for i in chosen),
         rows=rows,
         normalisers=("inter-ocular", "inter-pupil", "box"),
         threshold=THRESHOLD,
-        regions={name: np.arange(*ends, dtype=np.int32) for name, ends in REGIONS.items()},
+        regions=REGIONS,
         notes=tuple(notes),
     )
-
-
-def read_pts(path: Path, count: int = POINTS) -> npt.NDArray[np.float64]:
-    """Points (N, 2) of a .pts file, in anymark's pixels: (0, 0) is the outer corner of the top-left pixel.
-
-    A header (`version`, `n_points`, braces) may be there or not; numbers may be parted by any blanks or a comma.
-
-    Raises:
-        AnymarkError: the file cannot be read, a line is not two finite numbers, or there are not `count` of them.
-    """
-    try:
-        text = path.read_bytes().decode("utf-8-sig", errors="replace")
-    except OSError as error:
-        raise AnymarkError(f"{path}: cannot be read ({error.strerror})") from None
-    points: list[tuple[float, float]] = []
-    for number, line in enumerate(text.replace("{", "\n").replace("}", "\n").splitlines(), 1):
-        words = line.replace(",", " ").split()
-        if not words or re.match(r"(version|n_points)\b", words[0]):
-            continue
-        try:
-            x, y = (float(word) for word in words)
-        except ValueError:
-            raise AnymarkError(f"{path}: line {number} is not a point: {line.strip()[:40]!r}") from None
-        points.append((x, y))
-    declared = re.search(r"n_points\s*:?\s*(\d+)", text)
-    if declared and int(declared[1]) != len(points):
-        raise AnymarkError(f"{path}: {len(points)} points, its header says {declared[1]}")
-    if len(points) != count:
-        raise AnymarkError(f"{path}: {len(points)} points, expected {count}")
-    array = np.array(points, np.float64)
-    if not np.isfinite(array).all():
-        raise AnymarkError(f"{path}: a point is not finite")
-    return array - FIRST_PIXEL
 
 
 def _pairs(root: Path, groups: Sequence[str], notes: list[str]) -> list[tuple[Path, Path, str]]:
@@ -154,23 +116,8 @@ def _key(path: Path) -> str:
     return path.stem.replace(" ", "")
 
 
-def _faces(pairs: Sequence[tuple[Path, Path, str]], rule: BoxRule, notes: list[str]) -> list[Face]:
-    """The faces of these files; one without usable labels cannot be scored, so it is left out and noted."""
-    faces = []
-    for pair in pairs:
-        try:
-            faces.append(_face(*pair, rule))
-        except AnymarkError as error:
-            notes.append(f"{error}: left out")
-    return faces
-
-
-def _face(pts: Path, image: Path, group: str, rule: BoxRule) -> Face:
+def _face(files: tuple[Path, Path, str], rule: BoxRule) -> Face:
+    pts, image, group = files
     points = read_pts(pts)
-    eyes = point_pair_distance(points, *OUTER_EYES)
-    if not eyes > 0:
-        raise AnymarkError(f"{pts}: the outer corners of the eyes are one point")
-    lengths = {"inter-ocular": eyes, "inter-pupil": mean_pair_distance(points, *EYES), "box": box_size(points)}
-    if not min(lengths.values()) > 0:
-        raise AnymarkError(f"{pts}: the points lie on one line")
-    return Face(f"{group}/{pts.stem}", group, points, rule(points_box(points)), lengths, partial(stored_pixels, image))
+    divisors = lengths(points, OUTER_EYES, EYES, str(pts))
+    return Face(f"{group}/{pts.stem}", group, points, rule(points_box(points)), divisors, partial(stored_pixels, image))

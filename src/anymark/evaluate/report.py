@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,25 @@ from anymark.evaluate.metrics import auc, failure_rate, mean_error, quantile
 from anymark.evaluate.score import Scores
 
 QUANTILES = (0.5, 0.9, 0.95, 0.99)
+
+
+@dataclass(frozen=True)
+class Detail:
+    """What one benchmark reports besides: a small table of its own."""
+
+    title: str
+    rows: Mapping[str, Mapping[str, float]]
+    """Row -> column -> number; all rows have the same columns. NaN: nothing to measure."""
+    percent: bool = False
+    """Numbers are fractions, to be printed in %."""
+
+    def table(self) -> str:
+        """Lines for people."""
+        lines = [[self.title, *next(iter(self.rows.values()), {})]]
+        for name, row in self.rows.items():
+            numbers = (100 * value if self.percent else value for value in row.values())
+            lines.append([f"  {name}", *("-" if np.isnan(number) else f"{number:.2f}" for number in numbers)])
+        return _aligned(lines)
 
 
 def row_numbers(scores: Scores, row: str, threshold: float) -> dict[str, Any]:
@@ -48,12 +68,10 @@ def table(scores: Scores, threshold: float) -> str:
             + [_percent(value) for value in numbers["quantiles"].values()]
             + [_percent(numbers["failure_rate"]), _percent(numbers["auc"])]
         )
-    widths = [max(len(line[i]) for line in lines) for i in range(len(heads))]
-    aligned = ["  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]) for line in lines]
     text = [
         f"All in %. NME and P: mean and quantiles of the heads' errors over {first}; missed heads are left out.",
         f"FR and AUC at {100 * threshold:g} %; missed heads are failures.",
-        *aligned,
+        _aligned(lines),
     ]
     regions = region_numbers(scores)
     if regions:
@@ -68,7 +86,9 @@ def last_line(scores: Scores) -> str:
     return f"NME {_percent(mean_error(scores.nme))} % (n={len(scores.nme)}, missed={missed})"
 
 
-def to_dict(scores: Scores, threshold: float, settings: Mapping[str, Any]) -> dict[str, Any]:
+def to_dict(
+    scores: Scores, threshold: float, settings: Mapping[str, Any], details: Sequence[Detail] = ()
+) -> dict[str, Any]:
     """Everything as plain numbers; a missed face's error is null."""
     first = scores.benchmark.normalisers[0]
     return _plain(
@@ -80,6 +100,7 @@ def to_dict(scores: Scores, threshold: float, settings: Mapping[str, Any]) -> di
             "threshold": threshold,
             "rows": {row: row_numbers(scores, row, threshold) for row in scores.benchmark.rows},
             "regions": region_numbers(scores),
+            "details": {detail.title: {name: dict(row) for name, row in detail.rows.items()} for detail in details},
             "points": _point_means(scores).tolist(),
             "faces": [
                 {"name": face.name, "nme": float(error)}
@@ -98,6 +119,12 @@ def _point_means(scores: Scores) -> npt.NDArray[np.float64]:
 
 def _regions(scores: Scores) -> Mapping[str, npt.NDArray[np.integer]]:
     return scores.benchmark.regions or scores.layout.regions
+
+
+def _aligned(lines: Sequence[Sequence[str]]) -> str:
+    """Rows of words as lines: the first word to the left, the others to the right."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join("  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]) for line in lines)
 
 
 def _percent(value: float) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -38,6 +38,8 @@ class Scores:
     """Normaliser -> (M,) each face's mean error as a fraction of it; infinity where the face was missed."""
     notes: tuple[str, ...]
     """Photos that could not be read, a line each; their faces are missed."""
+    answers: dict[str, Array] = field(default_factory=dict)
+    """What the benchmark asked of each head besides: name -> (M, ...), as in `Face.truth`; NaN where it was missed."""
 
     @property
     def nme(self) -> Array:
@@ -49,6 +51,10 @@ class Scores:
         labels = np.stack([face.points_px for face in self.benchmark.faces])
         length = np.array([face.lengths_px[self.benchmark.normalisers[0]] for face in self.benchmark.faces])
         return point_distances(self.found_px, labels) / length[:, None]
+
+    def truth(self, name: str) -> Array:
+        """(M, ...) what the labels say, beside `answers`."""
+        return np.stack([face.truth[name] for face in self.benchmark.faces])
 
 
 def find_head(detector: Detector, image: npt.NDArray[np.uint8], face: Face, boxes: Boxes) -> Head | None:
@@ -82,6 +88,7 @@ def score(
         raise AnymarkError(f"layout {layout.name!r} has {len(layout)} points, {benchmark.name} labels {count}")
     found = np.full((len(faces), count, 2), np.nan)
     errors = {name: np.full(len(faces), MISSED) for name in benchmark.normalisers}
+    answers = {name: np.full((len(faces), *faces[0].truth[name].shape), np.nan) for name in benchmark.asked}
     notes: list[str] = []
     for i, face in enumerate(faces):
         try:
@@ -91,7 +98,10 @@ def score(
             continue
         head = find_head(detector, image, face, boxes)
         if head is not None:
-            found[i] = head.query(layout).xy_px
+            landmarks = head.query(layout)
+            found[i] = landmarks.xy_px
+            for name, take in benchmark.asked.items():
+                answers[name][i] = take(landmarks)
             distance = float(point_distances(found[i], face.points_px).mean())
             for name, values in errors.items():
                 values[i] = distance / face.lengths_px[name]
@@ -99,7 +109,7 @@ def score(
             progress(i + 1, len(faces))
     if len(notes) == len(faces):
         raise AnymarkError(f"{benchmark.name}: none of {len(faces)} photos can be read, the first: {notes[0]}")
-    return Scores(benchmark, layout, found, errors, tuple(notes))
+    return Scores(benchmark, layout, found, errors, tuple(notes), answers)
 
 
 def views_of(detector: Detector, faces: Sequence[Face], normaliser: str, boxes: Boxes) -> tuple[list[View], list[str]]:

@@ -1,4 +1,4 @@
-"""`anymark eval`: score a detector on a benchmark."""
+"""What every subcommand of `anymark eval` that scores annotated faces can be asked, and does."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from tyro.conf import OmitArgPrefixes, OmitSubcommandPrefixes, Positional, arg, subcommand
+from tyro.conf import arg
 
 from anymark.canonical import Layout, load_layout
 from anymark.commands.detect import show_progress
@@ -16,13 +16,10 @@ from anymark.detect.detector import Detector
 from anymark.detect.write import write_image
 from anymark.errors import AnymarkError
 from anymark.evaluate.bench import host
-from anymark.evaluate.benchmark import Benchmark, shared_folder
+from anymark.evaluate.benchmark import Benchmark
 from anymark.evaluate.calibrate import calibrate_layout
-from anymark.evaluate.photo_sets import read_facelab189, read_photos
-from anymark.evaluate.report import last_line, table, to_dict
-from anymark.evaluate.samples import read_samples
-from anymark.evaluate.score import score, views_of
-from anymark.evaluate.three_hundred_w import read_300w
+from anymark.evaluate.report import Detail, last_line, table, to_dict
+from anymark.evaluate.score import Scores, score, views_of
 from anymark.files import check_targets, write_json
 
 _MOST_NOTES = 10  # lines about what is wrong with a benchmark's files; the JSON has them all
@@ -37,18 +34,18 @@ class Evaluation(ABC):
     head is found whose box overlaps its own by 0.3 (intersection over union)."""
     calibrate: Annotated[int, arg(metavar="K")] = 0
     """First optimise the layout's points on K annotated photos, which are not scored."""
+    limit: Annotated[int | None, arg(metavar="N")] = None
+    """Score so many faces only, spread evenly; of videos, the first so many frames of each."""
     layout: Annotated[str | None, arg(metavar="NAME|FILE")] = None
     """Layout to score, or to start from; the benchmark's own by default."""
     model: Annotated[str, arg(metavar="NAME|DIR")] = "small"
     """Landmark model."""
     locator: Annotated[str, arg(metavar="NAME|DIR")] = "locator"
     """Model that finds the heads, for --boxes locate."""
-    looks: Annotated[int, arg(metavar="N")] = 2
-    """How often a located head is read; see `Detector`. Boxes of the labels are read once."""
     threads: Annotated[int | None, arg(metavar="N")] = None
     """Threads of each network; all cores by default."""
     threshold: Annotated[float | None, arg(metavar="T")] = None
-    """Of FR and AUC, as a fraction: 0.08 on 300-W, 0.10 elsewhere."""
+    """Of FR and AUC, as a fraction: 0.08 on 300-W and 300-VW, 0.10 elsewhere."""
     json: Annotated[Path | None, arg(metavar="FILE")] = None
     """Write all numbers, those of every face and point too."""
     sheet: Annotated[Path | None, arg(metavar="FILE")] = None
@@ -62,6 +59,10 @@ class Evaluation(ABC):
     def read(self) -> Benchmark:
         """The benchmark's faces; raises AnymarkError."""
 
+    def details(self, scores: Scores, threshold: float) -> tuple[Detail, ...]:
+        """What this benchmark reports besides the table that all have."""
+        return ()
+
     def run(self) -> int:
         """Score, print the table and its last line, write what was asked for. Returns the exit code.
 
@@ -69,9 +70,9 @@ class Evaluation(ABC):
             AnymarkError: bad data, options, model or place to write to.
         """
         self._check()
-        benchmark = self.read()
+        benchmark = self.read() if self.limit is None else self.read().limited(self.limit)
         threshold = benchmark.threshold if self.threshold is None else self.threshold
-        detector = Detector(self.model, self.locator, threads=self.threads, looks=self.looks)
+        detector = Detector(self.model, self.locator, threads=self.threads)
         detector.landmarker.load()
         if self.boxes == "locate":
             detector.locator.load()
@@ -82,14 +83,16 @@ class Evaluation(ABC):
             "model": self.model,
             "locator": self.locator if self.boxes == "locate" else None,
             "boxes": self.boxes,
-            "looks": self.looks,
             "calibrated_on": len(benchmark.calibration),
         }
         _say_notes((*benchmark.notes, *scores.notes))
         print(f"{benchmark.name}: model {self.model}, layout {layout.name}, boxes {self.boxes}")
         print(table(scores, threshold))
+        details = self.details(scores, threshold)
+        for detail in details:
+            print(detail.table())
         if self.json is not None:
-            write_json(self.json, to_dict(scores, threshold, settings), indent=2)
+            write_json(self.json, to_dict(scores, threshold, settings, details), indent=2)
         if self.sheet is not None or self.ced is not None:
             from anymark.evaluate.pictures import sheet, write_ced
 
@@ -119,6 +122,8 @@ class Evaluation(ABC):
     def _check(self) -> None:
         if self.calibrate < 0:
             raise AnymarkError(f"--calibrate {self.calibrate}: must not be negative")
+        if self.limit is not None and self.limit < 1:
+            raise AnymarkError(f"--limit {self.limit}: must be at least 1")
         if self.threshold is not None and not 0 < self.threshold <= 1:
             raise AnymarkError(f"--threshold {self.threshold}: a fraction between 0 and 1, such as 0.08")
         if self.threads is not None and self.threads < 1:
@@ -132,73 +137,6 @@ class Evaluation(ABC):
             if path.is_dir() or not path.absolute().parent.is_dir():
                 raise AnymarkError(f"{path}: {'is a folder' if path.is_dir() else 'its folder does not exist'}")
         check_targets(targets)
-
-
-@dataclass(kw_only=True)
-class ThreeHundredW(Evaluation):
-    """300-W, 68 points: common 554 faces, challenging 135, full both. NME over the outer corners of the eyes."""
-
-    root: Annotated[Path, arg(metavar="DIR")]
-    """Folder that holds helen/testset, lfpw/testset, ibug and, for --calibrate, helen/trainset, lfpw/trainset, afw."""
-    subset: Literal["common", "challenging", "full"] = "full"
-
-    def read(self) -> Benchmark:
-        return read_300w(self.root, self.subset, self.calibrate)
-
-
-@dataclass(kw_only=True)
-class Facelab189(Evaluation):
-    """Face Research Lab London, 189 points of face, ears, hair and neck; 10 photos to calibrate on, 92 to score."""
-
-    root: Annotated[Path | None, arg(metavar="DIR")] = None
-    """Folder that holds points.npz and neutral/; ../shared/benchmarks/facelab189 by default."""
-
-    def read(self) -> Benchmark:
-        return read_facelab189(shared_folder(self.root, "benchmarks/facelab189", "--root DIR"), self.calibrate)
-
-
-@dataclass(kw_only=True)
-class Photos(Evaluation):
-    """anymark's own photos, the face mesh's 468 points. NME over the outer corners of the eyes in 3D."""
-
-    root: Annotated[Path | None, arg(metavar="DIR")] = None
-    """Folder of photo sets; ../shared/photos by default."""
-    split: Literal["held-out", "train"] = "held-out"
-
-    def read(self) -> Benchmark:
-        return read_photos(shared_folder(self.root, "photos", "--root DIR"), self.split, self.calibrate)
-
-
-@dataclass(kw_only=True)
-class Samples(Evaluation):
-    """Samples of `anymark data build`: all vertices of the head, by yaw and by part. NME over the outer corners of the
-    eyes in 3D."""
-
-    shards: Positional[Annotated[Path, arg(metavar="SHARDS")]]
-    """Folder of the data set: one of held-out photos, to be fair."""
-
-    def read(self) -> Benchmark:
-        if self.calibrate:
-            raise AnymarkError("samples are labelled with the head itself: --calibrate does not apply")
-        return read_samples(self.shards)
-
-
-@dataclass
-class Eval:
-    """Score a landmark model on a benchmark; the last line is its NME."""
-
-    benchmark: OmitArgPrefixes[
-        OmitSubcommandPrefixes[
-            Annotated[ThreeHundredW, subcommand("300w")]
-            | Annotated[Facelab189, subcommand("facelab189")]
-            | Annotated[Photos, subcommand("photos")]
-            | Annotated[Samples, subcommand("samples")]
-        ]
-    ]
-
-    def run(self) -> int:
-        """As `Evaluation.run`."""
-        return self.benchmark.run()
 
 
 def _say_notes(notes: tuple[str, ...] | list[str]) -> None:

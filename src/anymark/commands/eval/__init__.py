@@ -1,0 +1,42 @@
+"""`anymark eval`: score a detector on a benchmark; a module each. Those that score annotated faces derive from
+`anymark.commands.eval.evaluation.Evaluation`; all that is asked of a subcommand is `run`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from tyro.conf import OmitArgPrefixes, OmitSubcommandPrefixes, subcommand
+
+from anymark.commands.eval.aflw2000_3d import Aflw20003d
+from anymark.commands.eval.cofw68 import Cofw68
+from anymark.commands.eval.face_synthetics import FaceSynthetics
+from anymark.commands.eval.facelab189 import Facelab189
+from anymark.commands.eval.photos import Photos
+from anymark.commands.eval.samples import Samples
+from anymark.commands.eval.three_hundred_vw import ThreeHundredVW
+from anymark.commands.eval.three_hundred_w import ThreeHundredW
+from anymark.commands.eval.wflw import Wflw
+
+
+@dataclass
+class Eval:
+    """Score a landmark model on a benchmark; the last line is its NME."""
+
+    benchmark: OmitArgPrefixes[
+        OmitSubcommandPrefixes[
+            Annotated[ThreeHundredW, subcommand("300w")]
+            | Annotated[ThreeHundredVW, subcommand("300vw")]
+            | Annotated[Wflw, subcommand("wflw")]
+            | Annotated[Cofw68, subcommand("cofw68")]
+            | Annotated[Aflw20003d, subcommand("aflw2000-3d")]
+            | Annotated[FaceSynthetics, subcommand("facesynthetics")]
+            | Annotated[Facelab189, subcommand("facelab189")]
+            | Annotated[Photos, subcommand("photos")]
+            | Annotated[Samples, subcommand("samples")]
+        ]
+    ]
+
+    def run(self) -> int:
+        """As the subcommand's."""
+        return self.benchmark.run()

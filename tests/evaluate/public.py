@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from anymark.canonical import load_layout
@@ -117,3 +118,61 @@ def write_pts(path: Path, pixels: np.ndarray) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     rows = "\n".join(f"{x:.3f} {y:.3f}" for x, y in pixels + 1)
     path.write_text(f"version: 1\nn_points:  68\n{{\n{rows}\n}}\n")
+
+
+def write_cofw68(root: Path, count: int = 3, version: str = "7.3", annotations: str = "test_annotations") -> Path:
+    """Photo n, the last one grey, has its first n points occluded."""
+    from scipy.io import savemat
+
+    from tests.evaluate.mat_writer import cells_v5, write_v73
+
+    root.mkdir(exist_ok=True)
+    faces = [face("ibug68", (3 * i, -i)) for i in range(count)]
+    images = [picture(pixels, (320, 300), grey=i == count - 1) for i, pixels in enumerate(faces)]
+    phis = np.zeros((count, 87))
+    if version == "7.3":
+        write_v73(root / "COFW_test_color.mat", {"IsT": images}, phisT=phis, bboxesT=phis[:, :4])
+    else:
+        savemat(root / "COFW_test.mat", {"IsT": cells_v5(images), "phisT": phis})
+    for i, pixels in enumerate(faces):
+        path = root / annotations / f"{i + 1}_points.mat"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        savemat(path, {"Points": pixels + 1.0, "Occ": (np.arange(68) < i + 1)[None]})
+    return root
+
+
+def write_aflw2000_3d(root: Path, number: int, angles_deg: tuple[float, float, float] = (0, 0, 0)) -> Path:
+    """One .jpg and its .mat, with all that the authors' files hold."""
+    from scipy.io import savemat
+
+    pixels = face("ibug68", (60 + number % 7, 70))
+    save(root / f"image{number:05}.jpg", picture(pixels, (450, 450)))
+    pose = [*np.radians(angles_deg), 225.0, 225.0, -66.0, 1e-3]
+    points = np.vstack([pixels.T + 1, np.linspace(-50, 50, 68)])
+    path = root / f"image{number:05}.mat"
+    content = {"pt3d_68": points, "Pose_Para": np.array([pose]), "pt2d": np.zeros((2, 21)), "roi": np.ones((1, 4))}
+    savemat(path, {**content, "Shape_Para": np.zeros((199, 1)), "Exp_Para": np.zeros((29, 1))})
+    return path
+
+
+def write_video(root: Path, name: str, frames: Sequence[int] = range(3), clip: bool = False) -> Path:
+    """A video whose face moves two pixels a frame; its frames as pictures, or as vid.avi."""
+    folder = root / name
+    pictures = [picture(face("ibug68", (2 * i, 0)), (352, 320)) for i in frames]
+    for i, image in zip(frames, pictures, strict=True):
+        write_pts(folder / "annot" / f"{i + 1:06}.pts", face("ibug68", (2 * i, 0)))
+        if not clip:
+            save(folder / "extraction" / f"{i + 1:06}.png", image)
+    if clip:
+        write_clip(folder / "vid.avi", pictures)
+    return folder
+
+
+def write_clip(path: Path, pictures: Sequence[np.ndarray]) -> None:
+    av = pytest.importorskip("av")
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("ffv1", rate=25)
+        stream.width, stream.height, stream.pix_fmt = pictures[0].shape[1], pictures[0].shape[0], "bgr0"
+        for image in pictures:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode())

@@ -22,23 +22,11 @@ from anymark.evaluate.aflw2000_3d import (  # noqa: E402
     rotation,
 )
 from anymark.evaluate.score import Scores  # noqa: E402
-from tests.evaluate.public import face, lies_on, picture, save  # noqa: E402
-
-
-def write_face(root: Path, number: int, angles_deg: tuple[float, float, float] = (0, 0, 0)) -> Path:
-    """One .jpg and its .mat, with all that the authors' files hold."""
-    pixels = face("ibug68", (60 + number % 7, 70))
-    save(root / f"image{number:05}.jpg", picture(pixels, (450, 450)))
-    pose = [*np.radians(angles_deg), 225.0, 225.0, -66.0, 1e-3]
-    points = np.vstack([pixels.T + 1, np.linspace(-50, 50, 68)])
-    path = root / f"image{number:05}.mat"
-    content = {"pt3d_68": points, "Pose_Para": np.array([pose]), "pt2d": np.zeros((2, 21)), "roi": np.ones((1, 4))}
-    savemat(path, {**content, "Shape_Para": np.zeros((199, 1)), "Exp_Para": np.zeros((29, 1))})
-    return path
+from tests.evaluate.public import face, lies_on, write_aflw2000_3d  # noqa: E402
 
 
 def test_points_lie_on_their_pixels(tmp_path: Path):
-    write_face(tmp_path, 2)
+    write_aflw2000_3d(tmp_path, 2)
     (labelled,) = read_aflw2000_3d(tmp_path).faces
     image = np.where(labelled.load() > 200, 255, 0)  # a JPEG smears its dots a little
     assert labelled.name == "image00002"
@@ -46,7 +34,7 @@ def test_points_lie_on_their_pixels(tmp_path: Path):
 
 
 def test_errors_are_over_the_root_of_the_area_of_the_points(tmp_path: Path):
-    write_face(tmp_path, 2)
+    write_aflw2000_3d(tmp_path, 2)
     (labelled,) = read_aflw2000_3d(tmp_path).faces
     width, height = np.ptp(face("ibug68"), axis=0)
     assert labelled.lengths_px == {"box": pytest.approx(np.sqrt(width * height))}
@@ -54,7 +42,7 @@ def test_errors_are_over_the_root_of_the_area_of_the_points(tmp_path: Path):
 
 def test_rows_part_at_30_and_60_degrees_of_yaw(tmp_path: Path):
     for i, yaw in enumerate((0, -29.9, 30.1, -59.9, 60.1, -95)):
-        write_face(tmp_path, i, (-20, yaw, 40))
+        write_aflw2000_3d(tmp_path, i, (-20, yaw, 40))
     benchmark = read_aflw2000_3d(tmp_path)
     rows = {row: benchmark.row(row).tolist() for row in benchmark.rows}
     assert rows == {"yaw 0-30": [0, 1], "yaw 30-60": [2, 3], "yaw 60-90": [4, 5], "all": [0, 1, 2, 3, 4, 5]}
@@ -62,13 +50,13 @@ def test_rows_part_at_30_and_60_degrees_of_yaw(tmp_path: Path):
 
 
 def test_the_data_sets_folder_may_lie_in_the_root(tmp_path: Path):
-    write_face(tmp_path / "AFLW2000", 2)
+    write_aflw2000_3d(tmp_path / "AFLW2000", 2)
     assert len(read_aflw2000_3d(tmp_path).faces) == 1
 
 
 def test_calibration_is_never_scored(tmp_path: Path):
     for i in range(4):
-        write_face(tmp_path, i)
+        write_aflw2000_3d(tmp_path, i)
     benchmark = read_aflw2000_3d(tmp_path, calibrate=2)
     assert [f.name[-1] for f in benchmark.calibration] == ["0", "3"]
     assert [f.name[-1] for f in benchmark.faces] == ["1", "2"]
@@ -126,7 +114,7 @@ def scored(benchmark, found_deg: np.ndarray, nme: list[float]) -> Scores:
 def test_pose_details_by_hand(tmp_path: Path):
     labels = [(0, 0, 0), (10, 45, 0), (0, 70, 0), (0, 0, 120), (0, 0, 0)]
     for i, angles in enumerate(labels):
-        write_face(tmp_path, i, angles)
+        write_aflw2000_3d(tmp_path, i, angles)
     found = np.array([(1, 3, 0), (14, 44, 0), (0, 70, 2), (0, 0, 0), (np.nan,) * 3])  # the fourth is beyond 99 degrees
     scores = scored(read_aflw2000_3d(tmp_path), found, [0.02, 0.03, 0.07, 0.04, np.inf])
     mean, pose = pose_details(scores)
@@ -144,7 +132,7 @@ def test_pose_details_by_hand(tmp_path: Path):
 
 
 def test_where_no_pose_counts_there_is_no_number(tmp_path: Path):
-    write_face(tmp_path, 0, (0, 100, 0))
+    write_aflw2000_3d(tmp_path, 0, (0, 100, 0))
     _, pose = pose_details(scored(read_aflw2000_3d(tmp_path), np.zeros((1, 3)), [0.02]))
     assert pose.rows == {}
     assert pose.table() == "pose, degrees (n=0)"
@@ -152,7 +140,7 @@ def test_where_no_pose_counts_there_is_no_number(tmp_path: Path):
 
 def test_damaged_files_are_left_out_and_named(tmp_path: Path):
     for i in range(6):
-        write_face(tmp_path, i)
+        write_aflw2000_3d(tmp_path, i)
     (tmp_path / "image00000.mat").write_bytes((tmp_path / "image00000.mat").read_bytes()[:300])
     savemat(tmp_path / "image00001.mat", {"pt3d_68": np.ones((3, 68))})
     savemat(tmp_path / "image00002.mat", {"pt3d_68": np.ones((3, 21)), "Pose_Para": np.zeros((1, 7))})
@@ -171,7 +159,7 @@ def test_what_is_missing_is_named(tmp_path: Path):
         read_aflw2000_3d(tmp_path / "nothing")
     with pytest.raises(AnymarkError, match=r"no \.mat files of AFLW2000-3D"):
         read_aflw2000_3d(tmp_path)
-    write_face(tmp_path, 0).write_bytes(b"")
+    write_aflw2000_3d(tmp_path, 0).write_bytes(b"")
     with pytest.raises(AnymarkError, match=r"no faces of AFLW2000-3D; .*image00000\.mat") as caught:
         read_aflw2000_3d(tmp_path)
     assert "\n" not in str(caught.value)

@@ -15,25 +15,7 @@ from anymark.canonical import load_layout  # noqa: E402
 from anymark.errors import AnymarkError  # noqa: E402
 from anymark.evaluate.cofw68 import occlusion_details, read_cofw68  # noqa: E402
 from anymark.evaluate.score import Scores  # noqa: E402
-from tests.evaluate.mat_writer import cells_v5, write_v73  # noqa: E402
-from tests.evaluate.public import face, lies_on, picture  # noqa: E402
-
-
-def write_cofw68(root: Path, count: int = 3, version: str = "7.3", annotations: str = "test_annotations") -> Path:
-    """Photo n, the last one grey, has its first n points occluded."""
-    root.mkdir(exist_ok=True)
-    faces = [face("ibug68", (3 * i, -i)) for i in range(count)]
-    images = [picture(pixels, (320, 300), grey=i == count - 1) for i, pixels in enumerate(faces)]
-    phis = np.zeros((count, 87))
-    if version == "7.3":
-        write_v73(root / "COFW_test_color.mat", {"IsT": images}, phisT=phis, bboxesT=phis[:, :4])
-    else:
-        savemat(root / "COFW_test.mat", {"IsT": cells_v5(images), "phisT": phis})
-    for i, pixels in enumerate(faces):
-        path = root / annotations / f"{i + 1}_points.mat"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        savemat(path, {"Points": pixels + 1.0, "Occ": (np.arange(68) < i + 1)[None]})
-    return root
+from tests.evaluate.public import face, lies_on, write_cofw68  # noqa: E402
 
 
 @pytest.mark.parametrize("version", ["5", "7.3"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,30 +11,7 @@ from anymark.canonical import load_layout
 from anymark.errors import AnymarkError
 from anymark.evaluate.score import Scores
 from anymark.evaluate.three_hundred_vw import VIDEOS, flicker_details, read_300vw
-from tests.evaluate.public import face, lies_on, picture, save, write_pts
-
-
-def write_video(root: Path, name: str, frames: Sequence[int] = range(3), clip: bool = False) -> Path:
-    """A video whose face moves two pixels a frame; its frames as pictures, or as vid.avi."""
-    folder = root / name
-    pictures = [picture(face("ibug68", (2 * i, 0)), (352, 320)) for i in frames]
-    for i, image in zip(frames, pictures, strict=True):
-        write_pts(folder / "annot" / f"{i + 1:06}.pts", face("ibug68", (2 * i, 0)))
-        if not clip:
-            save(folder / "extraction" / f"{i + 1:06}.png", image)
-    if clip:
-        write_clip(folder / "vid.avi", pictures)
-    return folder
-
-
-def write_clip(path: Path, pictures: Sequence[np.ndarray]) -> None:
-    av = pytest.importorskip("av")
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("ffv1", rate=25)
-        stream.width, stream.height, stream.pix_fmt = pictures[0].shape[1], pictures[0].shape[0], "bgr0"
-        for image in pictures:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
-        container.mux(stream.encode())
+from tests.evaluate.public import face, lies_on, write_pts, write_video
 
 
 @pytest.mark.parametrize("clip", [False, True])

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import onnx.parser
 from PIL import Image
 
@@ -18,6 +19,8 @@ SIZE = 32
 HALF_WINDOW_MM = 133.0
 CAMERA_MM = 600.0
 """Distance of the camera of the model "perspective"; that of "linear" is infinitely far away."""
+LOG_SIGMA, LOGIT = -3.0, 3.0
+"""Of all points, in half windows; and of their being seen."""
 
 FACE_BOX = np.array([60.0, 60.0, 260.0, 260.0])
 """Where the locator finds the only face of any photo of 320 x 320 pixels."""
@@ -28,6 +31,20 @@ _ENCODE = """
     mean = ReduceMean <keepdims = 0> (pixels, axes)
     product = MatMul (mean, weight)
     flat = Add (product, bias)
+    nothing = MatMul (mean, no_colour)
+    camera = Add (nothing, frontal)
+"""
+_CAMERA = {"no_colour": np.zeros((3, 13)), "frontal": [1, 0, 0, 0, -1, 0, 0, 0, -1, 0, 0, 1000, 1000 / HALF_WINDOW_MM]}
+
+# `first` (B, N, 4) are x, y, log sigma and the logit of being seen; points stay where the layout has them
+_DECODED = """
+    one = Constant <value_ints = [1]> ()
+    zero = Constant <value_ints = [0]> ()
+    two = Constant <value_ints = [2]> ()
+    column = Slice (first, zero, one, two)
+    empty = Sub (column, column)
+    xyz = Add (empty, points_mm)
+    landmarks = Concat <axis = 2> (first, xyz)
 """
 
 
@@ -41,59 +58,88 @@ def project(points_mm: np.ndarray, colour: Sequence[float], camera_mm: float = n
 
 def write_linear(folder: Path) -> Path:
     """A basis predictor: phi(p) = [1, p], coefficients that are affine in the mean colour."""
-    weight, bias = np.zeros((3, 4, 3)), np.zeros((4, 3))
+    weight, bias = np.zeros((3, 4, 5)), np.zeros((4, 5))
     weight[0, 3, 0] = weight[1, 3, 1] = 1 / HALF_WINDOW_MM / 255
-    bias[1, 0], bias[2, 1], bias[3, :2], bias[0, 2] = 1, -1, -0.5, -3 * HALF_WINDOW_MM
+    bias[1, 0], bias[2, 1], bias[3, :2] = np.array([1, -1, -0.5]) / HALF_WINDOW_MM
+    bias[0, 2:4] = LOG_SIGMA, LOGIT
     _save(
         folder / "encode.onnx",
-        f"""e (uint8[B, {SIZE}, {SIZE}, 3] image) => (float[B, 4, 3] coefficients) {{ {_ENCODE}
-            shape = Constant <value_ints = [-1, 4, 3]> ()
-            coefficients = Reshape (flat, shape)
+        f"""e (uint8[B, {SIZE}, {SIZE}, 3] image) => (float[B, 4, 5] code, float[B, 13] camera) {{ {_ENCODE}
+            shape = Constant <value_ints = [-1, 4, 5]> ()
+            code = Reshape (flat, shape)
         }}""",
-        weight=weight.reshape(3, 12),
-        bias=bias.reshape(12) / HALF_WINDOW_MM,
+        weight=weight.reshape(3, 20),
+        bias=bias.reshape(20),
+        **_CAMERA,
     )
     _save(
         folder / "query.onnx",
-        """q (float[N, 3] points_mm) => (float[N, 4] basis) {
+        """q (float[N, 3] points_mm, float[E] dataset) => (float[N, 3] deformed_mm, float[N, 4] query) {
+            deformed_mm = Identity (points_mm)
             product = MatMul (points_mm, weight)
-            basis = Add (product, bias)
+            query = Add (product, bias)
         }""",
         weight=np.eye(4)[1:],
         bias=np.eye(4)[0],
     )
-    return _write_card(folder, kind="landmarks", predictor="basis", input_size=SIZE, window_scale=1.5)
+    _save(
+        folder / "decode.onnx",
+        f"""d (float[B, 4, 5] code, float[B, 13] camera, float[N, 3] points_mm, float[N, 4] query)
+            => (float[B, N, 7] landmarks) {{
+            product = MatMul (query, code)
+            start = Constant <value_ints = [0]> ()
+            end = Constant <value_ints = [4]> ()
+            axis = Constant <value_ints = [2]> ()
+            first = Slice (product, start, end, axis)
+            {_DECODED}
+        }}""",
+    )
+    return _write_landmark_card(folder, "basis")
 
 
 def write_perspective(folder: Path) -> Path:
     """A predictor that is not linear in the points: the same head before a pinhole camera."""
     _save(
         folder / "encode.onnx",
-        f"e (uint8[B, {SIZE}, {SIZE}, 3] image) => (float[B, 3] code) {{ {_ENCODE} code = Identity (flat) }}",
+        f"""e (uint8[B, {SIZE}, {SIZE}, 3] image) => (float[B, 3] code, float[B, 13] camera) {{ {_ENCODE}
+            code = Identity (flat)
+        }}""",
         weight=np.eye(3) / 255,
         bias=np.full(3, -0.5),
+        **_CAMERA,
     )
     _save(
         folder / "query.onnx",
-        """q (float[B, 3] code, float[N, 3] points_mm) => (float[B, N, 3] landmarks) {
-            first = Constant <value_ints = [0]> ()
-            flat = MatMul (points_mm, flatten)
-            z = MatMul (points_mm, take_z)
-            turned = Mul (z, code)
+        """q (float[N, 3] points_mm, float[E] dataset) => (float[N, 3] deformed_mm, float[N, 3] query) {
+            deformed_mm = Identity (points_mm)
+            query = Identity (points_mm)
+        }""",
+    )
+    _save(
+        folder / "decode.onnx",
+        f"""d (float[B, 3] code, float[B, 13] camera, float[N, 3] points_mm, float[N, 3] query)
+            => (float[B, N, 7] landmarks) {{
+            head = Constant <value_ints = [1]> ()
+            code1 = Unsqueeze (code, head)
+            flat = MatMul (query, flatten)
+            z = MatMul (query, take_z)
+            turned = Mul (z, code1)
             xy = Add (flat, turned)
-            xy1 = MatMul (xy, drop_third)
+            xy1 = MatMul (xy, widened)
             far = Constant <value_float = 1.0> ()
-            nearer = Div (z, camera)
+            nearer = Div (z, distance)
             depth = Sub (far, nearer)
             divided = Div (xy1, depth)
-            landmarks = Unsqueeze (divided, first)
-        }""",
+            first = Add (divided, sure)
+            {_DECODED}
+        }}""",
         flatten=np.diag([1.0, -1.0, 0.0]),
         take_z=np.array([[0.0], [0.0], [1.0]]),
-        drop_third=np.diag([1.0, 1.0, 0.0]) / HALF_WINDOW_MM,
-        camera=np.array(CAMERA_MM),
+        widened=np.eye(3, 4) * np.array([1, 1, 0, 0]) / HALF_WINDOW_MM,
+        distance=np.array(CAMERA_MM),
+        sure=np.array([0, 0, LOG_SIGMA, LOGIT]),
     )
-    return _write_card(folder, kind="landmarks", predictor="mlp", input_size=SIZE, window_scale=1.5)
+    return _write_landmark_card(folder, "mlp")
 
 
 def write_locator(folder: Path) -> Path:
@@ -112,7 +158,7 @@ def write_locator(folder: Path) -> Path:
         constant_score=np.full((1, 1, 1), 0.9),
         constant_geometry=np.array([*FACE_BOX, 120, 140, 200, 140]).reshape(1, 1, 1, 8),
     )
-    return _write_card(folder, kind="locator", threshold=0.5)
+    return _write_card(folder, format=1, kind="locator", threshold=0.5)
 
 
 class Tree:
@@ -142,7 +188,7 @@ class Tree:
         Path(f"{path}.pts").write_text(text, newline="")
 
 
-def _save(path: Path, text: str, **constants: np.ndarray) -> None:
+def _save(path: Path, text: str, **constants: npt.ArrayLike) -> None:
     path.parent.mkdir(exist_ok=True)
     model = onnx.parser.parse_model(f'<ir_version: 8, opset_import: ["" : 18]> {text}')
     model.graph.initializer.extend(
@@ -151,7 +197,22 @@ def _save(path: Path, text: str, **constants: np.ndarray) -> None:
     path.write_bytes(model.SerializeToString())
 
 
+def _write_landmark_card(folder: Path, predictor: str) -> Path:
+    return _write_card(
+        folder,
+        format=2,
+        kind="landmarks",
+        predictor=predictor,
+        input_size=SIZE,
+        window_scale=1.5,
+        crop=None,
+        codes={"fits": [0.0]},
+        sigma_scale=1.0,
+        visible={"scale": 1.0, "shift": 0.0},
+    )
+
+
 def _write_card(folder: Path, **card: object) -> Path:
     files = {p.name: {"sha256": hashlib.sha256(p.read_bytes()).hexdigest()} for p in folder.glob("*.onnx")}
-    (folder / "card.json").write_text(json.dumps({"format": 1, "name": folder.name, "files": files, **card}))
+    (folder / "card.json").write_text(json.dumps({"name": folder.name, "files": files, **card}))
     return folder

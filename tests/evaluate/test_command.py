@@ -46,16 +46,14 @@ def test_300w_from_photo_to_last_line(tree: Tree, run: Run, tmp_path: Path):
     tree.add("helen/testset/a", points + np.array([0.03 * eyes, 0]))
     tree.add("ibug/b", points + np.array([0, 0.05 * eyes]), suffix=".jpg")
     out = tmp_path / "numbers.json"
-    code, text, err = run("eval", "300w", "--root", tree.root, "--boxes", "locate", "--looks", "1", "--json", out)
+    code, text, err = run("eval", "300w", "--root", tree.root, "--boxes", "locate", "--json", out)
     assert code == 0
     assert text.splitlines()[-1] == "NME 4.00 % (n=2, missed=0)"
     assert "300-W common has 554 faces in the protocol, 1 here" in err
     numbers = json.loads(out.read_text())
     assert numbers["rows"]["common"]["nme"]["inter-ocular"] == pytest.approx(0.03, abs=1e-4)
     assert numbers["threshold"] == 0.08
-    _, text, _ = run(
-        "eval", "300w", "--root", tree.root, "--boxes", "locate", "--looks", "1", "--subset", "challenging"
-    )
+    _, text, _ = run("eval", "300w", "--root", tree.root, "--boxes", "locate", "--subset", "challenging")
     assert text.splitlines()[-1] == "NME 5.00 % (n=1, missed=0)"
 
 
@@ -64,7 +62,7 @@ def test_calibration_takes_a_constant_error_away(tree: Tree, run: Run, tmp_path:
     for i, colour in enumerate(colours):
         tree.add(f"afw/{i}_1", moved_face(shift, colour), colour)
     tree.add("ibug/b", moved_face(shift, (90, 200, 0)), (90, 200, 0))
-    common = ("eval", "300w", "--root", tree.root, "--boxes", "locate", "--looks", "1")
+    common = ("eval", "300w", "--root", tree.root, "--boxes", "locate")
     before = run(*common)[1].splitlines()[-1]
     saved = tmp_path / "mine.json"
     code, text, _ = run(*common, "--calibrate", 4, "--save-layout", saved)

@@ -32,7 +32,7 @@ def scored(tree: Tree, linear: Path, locator: Path) -> Callable[..., Scores]:
     def run(boxes: str = "locate", subset: str = "full") -> Scores:
         benchmark = read_300w(tree.root, subset)
         assert benchmark.layout is not None
-        return score(Detector(linear, locator, looks=1), benchmark, benchmark.layout, boxes)
+        return score(Detector(linear, locator), benchmark, benchmark.layout, boxes)
 
     return run
 

@@ -10,19 +10,24 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from anymark.canonical import CanonicalHead, Layout, available_layouts, load_layout
+    from anymark.detect.camera import Camera
     from anymark.detect.detector import Detector, Head
     from anymark.detect.draw import draw
     from anymark.detect.landmarks import Landmarks
-    from anymark.detect.window import Window
+    from anymark.detect.mesh import HeadMesh
+    from anymark.detect.window import Crop, Window
     from anymark.errors import AnymarkError
 
     __version__: str
 
 __all__ = [
     "AnymarkError",
+    "Camera",
     "CanonicalHead",
+    "Crop",
     "Detector",
     "Head",
+    "HeadMesh",
     "Landmarks",
     "Layout",
     "Window",
@@ -34,9 +39,12 @@ __all__ = [
 
 _HOME = {
     "AnymarkError": "anymark.errors",
+    "Camera": "anymark.detect.camera",
     "CanonicalHead": "anymark.canonical",
+    "Crop": "anymark.detect.window",
     "Detector": "anymark.detect.detector",
     "Head": "anymark.detect.detector",
+    "HeadMesh": "anymark.detect.mesh",
     "Landmarks": "anymark.detect.landmarks",
     "Layout": "anymark.canonical",
     "Window": "anymark.detect.window",

@@ -27,6 +27,7 @@ def layout() -> Layout:
         triangles=np.array([(0, 1, 3), (0, 3, 2)]),
         flip=np.array([0, 2, 1, 3]),
         regions={"sides": np.array([1, 2]), "none": np.array([], int)},
+        code=(0.1, -2.5e-7, 1 / 3),
     )
 
 
@@ -34,6 +35,7 @@ def same(a: Layout, b: Layout) -> bool:
     return (
         a.name == b.name
         and a.names == b.names
+        and a.code == b.code
         and all(np.array_equal(getattr(a, k), getattr(b, k)) for k in ("points_mm", "edges", "triangles", "flip"))
         and list(a.regions) == list(b.regions)
         and all(np.array_equal(a.regions[k], b.regions[k]) for k in a.regions)
@@ -149,6 +151,13 @@ BAD = {
     "flip.json": (f'{{{POINT}, "flip": [1, 1]}}', "flip is not its own inverse"),
     "flip_short.json": (f'{{{POINT}, "flip": [0]}}', "flip must be"),
     "triangles.json": (f'{{{POINT}, "triangles": [[0, 1, 9]]}}', "triangles has an index outside"),
+    "code.json": (f'{{{POINT}, "code": ["a"]}}', "code must be a table of numbers"),
+    "code_one.json": (f'{{{POINT}, "code": 0.5}}', "code must be the name of a data set or a list of numbers"),
+    "code_table.json": (f'{{{POINT}, "code": [[1], [2]]}}', "code must be the name of a data set or a list of numbers"),
+    "code_none.json": (f'{{{POINT}, "code": []}}', "code must be the name of a data set or finite numbers"),
+    "code_empty.json": (f'{{{POINT}, "code": ""}}', "code must be the name of a data set or finite numbers"),
+    "code_nan.json": (f'{{{POINT}, "code": [0, NaN]}}', "code must be the name of a data set or finite numbers"),
+    "code_huge.json": (f'{{{POINT}, "code": [1e60]}}', "code must be the name of a data set or finite numbers"),
     "empty.json": ('{"points_mm": []}', "points must be (N, 3)"),
     "flat.json": ('{"points_mm": [[0, 50], [0, 0]]}', "points must be (N, 3)"),
     "ragged.json": ('{"points_mm": [[0, 50, 110], [0]]}', "table of numbers"),
@@ -235,8 +244,15 @@ def test_saving_elsewhere_than_json_is_refused(layout: Layout, tmp_path: Path):
 def test_saved_json_has_the_documented_keys(layout: Layout, tmp_path: Path):
     layout.save(tmp_path / "a.json")
     data = json.loads((tmp_path / "a.json").read_text())
-    assert set(data) == {"name", "points_mm", "names", "edges", "flip", "triangles", "regions"}
+    assert set(data) == {"name", "points_mm", "names", "edges", "flip", "triangles", "regions", "code"}
     assert data["points_mm"][0] == [0, 50.25, 110]
+
+
+@pytest.mark.parametrize("code", [None, "wflw98", (1.0, 0.5)])
+def test_whose_points_they_are_is_kept(code: str | tuple[float, ...] | None, tmp_path: Path):
+    Layout("mine", POINTS, code=code).save(tmp_path / "a.json")
+    assert load_layout(tmp_path / "a.json").code == code
+    assert ("code" in json.loads((tmp_path / "a.json").read_text())) == (code is not None)
 
 
 def test_layout_keeps_its_own_copies(layout: Layout):

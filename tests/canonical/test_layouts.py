@@ -30,6 +30,16 @@ def test_the_shipped_layouts_are_these():
     assert {name: len(load_layout(name)) for name in available_layouts()} == SIZES
 
 
+def test_layouts_of_known_data_sets_say_so():
+    codes = {name: load_layout(name).code for name in available_layouts()}
+    assert {name: code for name, code in codes.items() if code is not None} == {
+        "ibug68": "ibug68",
+        "irises": "mediapipe478",
+        "mediapipe478": "mediapipe478",
+        "wflw98": "wflw98",
+    }
+
+
 @pytest.fixture(params=sorted(SIZES))
 def layout(request) -> Layout:
     return load_layout(request.param)

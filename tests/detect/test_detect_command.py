@@ -16,10 +16,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from anymark.canonical import CanonicalHead, load_layout
 from anymark.cli import main
 from anymark.commands import demo
 from anymark.commands.detect import Detect, asked_layout
 from anymark.detect.detector import Detector
+from anymark.detect.model import Network
 from tests.detect.synthetic import blobs
 
 LAYOUT = "x,y,z,name\n0,0,0,middle\n40,0,0,left\n-40,0,0,right\n0,60,0,\n"
@@ -132,9 +134,72 @@ def test_json_and_csv_of_all(run: Run) -> None:
         rows = list(csv.DictReader(file))
     assert len(rows) == 3 * 4
     assert rows[1]["name"] == "left"
-    assert float(rows[1]["x_px"]) == images[0]["faces"][0]["points"][1][0]
+    face = images[0]["faces"][0]
+    assert [float(rows[1][key]) for key in ("x_px", "y_px", "sigma_px", "visible")] == face["points"][1]
+    assert [float(rows[1][key]) for key in ("x_mm", "y_mm", "z_mm")] == face["xyz_mm"][1] == [40, 0, 0]
     run("one.jpg", "--json", "all.json", "--out", "drawn")
     assert Path("drawn/one.anymark.jpg").exists()
+
+
+def test_pose_and_focal_length_are_printed_on_demand(run: Run) -> None:
+    code, out, _ = run("two.png", "none.png", "--pose", "--csv", "a.csv")
+    assert code == 0
+    *faces, none = out.splitlines()
+    assert none == "none.png  no face"
+    for line in faces:
+        found = re.search(r"  yaw (-?\d+\.\d)  pitch (-?\d+\.\d)  roll (-?\d+\.\d)  focal (\d+) px$", line)
+        assert found is not None
+        assert [abs(float(angle)) for angle in found.groups()[:3]] == [0, 0, 0]
+    focal = [float(line.split()[-2]) for line in faces]
+    assert focal[0] / focal[1] == pytest.approx(10 / 8, rel=0.02)  # as large as the crop
+    assert "yaw" not in run("one.jpg", "--csv", "a.csv")[1]
+
+
+def test_the_mesh_of_the_only_head_is_the_file_that_was_asked_for(run: Run) -> None:
+    assert run("one.jpg", "--mesh", "head.obj")[0] == 0
+    assert not Path("anymark-out").exists()
+    layout = load_layout("head.obj")
+    np.testing.assert_allclose(layout.points_mm, CanonicalHead.load().vertices_mm, atol=1e-3)
+    for suffix in ("glb", "ply"):
+        pytest.importorskip("trimesh")
+        assert run("one.jpg", "--mesh", f"head.{suffix}")[0] == 0
+        assert Path(f"head.{suffix}").stat().st_size > 10_000
+
+
+def test_meshes_of_several_heads_are_numbered_and_of_several_photos_named(run: Run) -> None:
+    before = set(Path().iterdir())
+
+    def written(*argv: str) -> list[str]:
+        assert run(*argv)[0] == 0
+        new = sorted(path.name for path in set(Path().iterdir()) - before)
+        for name in new:
+            Path(name).unlink()
+        return new
+
+    assert written("two.png", "--mesh", "head.obj") == ["head-1.obj", "head-2.obj"]
+    assert written("two.png", "--mesh", "head.obj", "--max-heads", "1") == ["head.obj"]
+    assert written("none.png", "--mesh", "head.obj") == []
+    assert written("one.jpg", "two.png", "--mesh", "head.obj") == ["head-one.obj", "head-two-1.obj", "head-two-2.obj"]
+
+
+def test_an_answer_that_is_not_finite_names_the_photo_and_writes_nothing_of_it(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call = Network.__call__
+
+    def broken(self: Network, **inputs: np.ndarray) -> list[np.ndarray]:
+        answers = call(self, **inputs)
+        if self.path.name == "encode.onnx" and len(inputs["image"]) == 2:  # that of two.png
+            answers[1] = answers[1] * np.float32(np.nan)
+        return answers
+
+    monkeypatch.setattr(Network, "__call__", broken)
+    code, out, err = run("two.png", "one.jpg", "--json", "all.json", "--out", "drawn")
+    assert code == 2
+    assert [line.split("  ")[0] for line in out.splitlines()] == ["one.jpg"]
+    assert re.fullmatch(r"anymark: two\.png: .*encode\.onnx: its answer is not finite\n", err)
+    assert [image["image"] for image in json.loads(Path("all.json").read_text())["images"]] == ["one.jpg"]
+    assert sorted(path.name for path in Path("drawn").iterdir()) == ["one.anymark.jpg", "one.anymark.json"]
 
 
 def test_smaller_faces_are_searched_for_on_demand(run: Run) -> None:
@@ -161,6 +226,7 @@ def test_points_of_the_callers(run: Run) -> None:
 def test_a_point_is_added_after_those_of_the_layout() -> None:
     layout = asked_layout("ibug68", ["1,2,3"])
     assert (len(layout), layout.points_mm[-1].tolist()) == (69, [1, 2, 3])
+    assert layout.code == "ibug68"
     assert len(asked_layout(None, [])) == 68
     assert len(asked_layout(None, ["1,2,3"])) == 1
 
@@ -195,12 +261,16 @@ def test_a_point_is_added_after_those_of_the_layout() -> None:
         (["one.jpg", "--search-px", "5000"], "layout.csv", "search_px 5000: must be 32 to 4096"),
         (["one.jpg", "--csv", "no/such/folder.csv"], "layout.csv", "folder.csv: cannot write"),
         (["one.jpg", "--out", "layout.csv"], "layout.csv", "layout.csv: cannot write"),
+        (["one.jpg", "--mesh", "head.stl"], "layout.csv", "head.stl: a mesh's file must end in .obj, .glb, .ply"),
+        (["one.jpg", "--mesh", "no/head.obj"], "layout.csv", "head.obj: cannot write"),
+        (["one.jpg", "--mesh", "mine.obj"], "mine.obj", "mine.obj: would overwrite what is read"),
     ],
 )
 def test_a_call_that_cannot_be_done_says_why_in_one_line(
     run: Run, argv: list[str], layout: str | None, message: str
 ) -> None:
     Path("nan.json").write_text('{"points_mm": [[0, 0, NaN]]}')
+    Path("mine.obj").write_text("v 0 50 110\nv 0 40 110\n")
     Path("flat.json").write_text('{"points_mm": [[0, 0], [1, 2]]}')
     Path("two.anymark.png").write_bytes(Path("one.jpg").read_bytes())
     before = Path("one.jpg").read_bytes()
@@ -224,15 +294,15 @@ def test_a_bad_model_is_named_once(run: Run, tmp_path: Path, capsys: pytest.Capt
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_stopping_keeps_what_was_done(run: Run, monkeypatch: pytest.MonkeyPatch, number: signal.Signals) -> None:
-    detect = Detector.detect
+    encode = Detector.encode
     before = signal.getsignal(number)
 
     def stop_at_two(self: Detector, image: object, *args: object, **options: object) -> object:
         if image.pixels.max() == 0:
             signal.raise_signal(number)
-        return detect(self, image, *args, **options)
+        return encode(self, image, *args, **options)
 
-    monkeypatch.setattr(Detector, "detect", stop_at_two)
+    monkeypatch.setattr(Detector, "encode", stop_at_two)
     code, _, err = run("one.jpg", "none.png", "two.png", "--json", "all.json")
     assert code == 130
     assert "stopped" in err

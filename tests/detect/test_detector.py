@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import pickle
 import shutil
 import subprocess
 import sys
@@ -12,8 +14,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from anymark import AnymarkError, Detector, Landmarks, Layout, Window
-from tests.detect.synthetic import SIGMA, WINDOW_SCALE, blobs, write_fixed_locator
+from anymark import AnymarkError, Camera, Crop, Detector, Landmarks, Layout, Window
+from anymark.detect.camera import FACING
+from anymark.detect.model import Network
+from tests.detect.synthetic import (
+    LOGIT,
+    SIGMA,
+    SPREAD,
+    WINDOW_SCALE,
+    blobs,
+    expected,
+    write_fixed_locator,
+)
 
 CENTRES = [(100.3, 120.7), (280.9, 150.2)]
 POINTS_MM = np.array([[0, 0, 0], [10, 20, 5], [-30, 0, 12]], np.float32)
@@ -27,14 +39,7 @@ def photo() -> np.ndarray:
 
 @pytest.fixture(scope="module", params=["basis", "mlp"])
 def detector(models: Path, request: pytest.FixtureRequest) -> Detector:
-    return Detector(models / request.param, models / "locator", threads=1, looks=1)
-
-
-def expected(centre: tuple[float, float], window: Window) -> np.ndarray:
-    """Where `POINTS_MM` are for a head at `centre`."""
-    cos, sin = np.cos(window.roll_rad), np.sin(window.roll_rad)
-    turn = np.array([[cos, -sin], [sin, cos]])
-    return centre + POINTS_MM[:, :2] * (1, -1) / 100 * window.side_px / 2 @ turn.T
+    return Detector(models / request.param, models / "locator", threads=1)
 
 
 def assert_same(first: Landmarks, second: Landmarks, atol: float = 1e-4) -> None:
@@ -47,43 +52,97 @@ def assert_same(first: Landmarks, second: Landmarks, atol: float = 1e-4) -> None
 def test_points_are_found_where_they_are(detector: Detector, photo: np.ndarray) -> None:
     faces = detector.detect(photo, POINTS_MM)
     assert len(faces) == 2
-    for face, centre in zip(faces, reversed(CENTRES), strict=True):  # largest first
-        np.testing.assert_allclose(face.xy_px, expected(centre, face.window), atol=0.06)
-        np.testing.assert_allclose(face.sigma_px, SIGMA * face.window.side_px / 2, rtol=1e-4)
-        assert face.xy_px.dtype == face.sigma_px.dtype == np.float32
+    for face, centre, sigma in zip(faces, reversed(CENTRES), (10, 9), strict=True):  # largest first
+        np.testing.assert_allclose(face.xy_px, expected(centre, face.crop.affine, POINTS_MM), atol=0.06)
+        np.testing.assert_allclose(face.sigma_px, SIGMA * face.crop.side_px / 2, rtol=1e-4)
+        np.testing.assert_allclose(face.xyz_mm, POINTS_MM, atol=1e-4)
+        np.testing.assert_allclose(face.uncovered, 1 / (1 + np.exp(-LOGIT)), rtol=1e-5)
+        assert face.crop.side_px == pytest.approx(2 * SPREAD * sigma, rel=0.01)
+        assert {array.dtype for array in (face.xy_px, face.sigma_px, face.xyz_mm, face.visible)} == {np.dtype("f4")}
 
 
-def test_the_second_look_is_around_the_face_that_the_first_one_found(models: Path, photo: np.ndarray) -> None:
-    once, twice = (Detector(models / "basis", models / "locator", looks=n) for n in (1, 2))
-    for first, second in zip(once.encode(photo), twice.encode(photo), strict=True):
-        face = first.query("mediapipe478").xy_px[:468]
-        want = Window.from_box([*face.min(0), *face.max(0)], WINDOW_SCALE)
-        np.testing.assert_allclose(second.window.centre_px, want.centre_px, atol=0.01)
-        assert second.window.side_px == pytest.approx(want.side_px, abs=0.01)
-        assert second.window.roll_rad == pytest.approx(0, abs=0.01)
-        assert second.score == first.score
-    with pytest.raises(AnymarkError, match="looks must be at least 1"):
-        Detector(looks=0)
+@pytest.mark.parametrize("model", ["basis", "plain", "turned"])
+def test_the_camera_sees_the_points_where_they_are(models: Path, photo: np.ndarray, model: str) -> None:
+    for face in Detector(models / model, models / "rolled").detect(photo, "mediapipe478"):
+        np.testing.assert_allclose(face.camera.project(face.xyz_mm), face.xy_px, atol=1e-3)
+        np.testing.assert_allclose(face.camera.principal_px, face.crop.centre_px)
+        yaw, pitch, roll = face.camera.yaw_pitch_roll_deg
+        assert (yaw, pitch) == pytest.approx((0, 0), abs=1e-3)
+        assert np.radians(roll) == pytest.approx(face.crop.roll_rad, abs=1e-5)
 
 
-def fixed(folder: Path, models: Path, boxes: list[list[int]], scores: list[float], **options: int) -> Detector:
+@pytest.mark.parametrize("scale", [0.6, 1.0, 3.0])
+@pytest.mark.parametrize("roll", [-np.pi / 4, 0.0, np.pi / 4])
+def test_rough_windows_lead_to_the_same_crop(models: Path, photo: np.ndarray, scale: float, roll: float) -> None:
+    """S puts a window right that is of another size and beside the head; this one knows nothing of rolls."""
+    alone, detector = photo[:, :190], Detector(models / "basis", threads=1)
+    centre, side = np.array(CENTRES[0]), 2 * SPREAD * 9
+    (exact,) = detector.encode(alone, [Window(centre, side, roll)])
+    for shift in ((0.1, -0.3), (-0.3, 0.2)):
+        window = Window(centre + np.array(shift) * side / WINDOW_SCALE * min(scale, 1), scale * side, roll)
+        (rough,) = detector.encode(alone, [window])
+        assert rough.window is window
+        np.testing.assert_allclose(rough.crop.centre_px, exact.crop.centre_px, atol=0.5)
+        assert rough.crop.side_px == pytest.approx(exact.crop.side_px, rel=0.08)  # the coarser, the more blurred
+        assert rough.crop.roll_rad == pytest.approx(roll)
+        np.testing.assert_allclose(rough.query("ibug68").xy_px, exact.query("ibug68").xy_px, atol=6)
+
+
+def test_without_s_the_crop_is_the_window(models: Path, photo: np.ndarray) -> None:
+    window = Window(np.array(CENTRES[0]) + 3, 130.0, 0.2)
+    (head,) = Detector(models / "plain").encode(photo, [window])
+    np.testing.assert_allclose(head.crop.affine, window.affine())
+
+
+def test_the_crop_is_cut_from_the_photo_and_not_from_the_window(models: Path, photo: np.ndarray) -> None:
+    """In a window that is far too wide, a head has few pixels: had it been cut from these, it would be blurred."""
+    seen: list[np.ndarray] = []
+    detector = Detector(models / "basis")
+    encode = detector.landmarker.encode
+    detector.landmarker.encode = lambda crops: seen.append(crops) or encode(crops)
+    for scale in (1.0, 4.0):
+        detector.encode(photo[:, :190], [Window(np.array(CENTRES[0]), scale * 114.5)])
+    sharpness = [float(np.abs(np.diff(crops[0].astype(float), axis=1)).max()) for crops in seen]
+    assert sharpness[1] > 0.85 * sharpness[0]
+
+
+def test_the_box_and_the_next_window_are_those_of_the_face_that_was_found(models: Path, photo: np.ndarray) -> None:
+    for head in Detector(models / "basis", models / "locator").encode(photo):
+        face = head.query("mediapipe478").xy_px[:468]
+        np.testing.assert_allclose(head.box_px, [*face.min(0), *face.max(0)], atol=0.01)
+        want, window = Window.from_box(head.box_px, WINDOW_SCALE), head.next_window()
+        np.testing.assert_allclose(window.centre_px, want.centre_px, atol=0.01)
+        assert window.side_px == pytest.approx(want.side_px, abs=0.01)
+        assert window.roll_rad == head.roll_rad == pytest.approx(0, abs=0.01)
+        sigma = SIGMA * head.crop.side_px / 2
+        assert head.unsureness == pytest.approx(sigma / (window.side_px / WINDOW_SCALE), rel=1e-3)
+
+
+def test_the_box_of_a_rolled_face_is_as_large_as_that_of_an_upright_one(models: Path, photo: np.ndarray) -> None:
+    upright = Detector(models / "basis", models / "locator").encode(photo)
+    for head, turned in zip(upright, Detector(models / "turned", models / "locator").encode(photo), strict=True):
+        assert turned.roll_rad == pytest.approx(np.arctan2(0.6, 0.8), abs=0.01)
+        sides = [each.box_px[2:] - each.box_px[:2] for each in (head, turned)]
+        np.testing.assert_allclose(sides[0], sides[1], rtol=0.01)
+
+
+def fixed(folder: Path, models: Path, boxes: list[list[int]], scores: list[float]) -> Detector:
     """A detector whose locator gives these boxes in any photo of 160 pixels, whatever is in it."""
-    return Detector(models / "basis", write_fixed_locator(folder, boxes, scores), search_px=160, **options)
+    return Detector(models / "basis", write_fixed_locator(folder, boxes, scores), search_px=160)
 
 
 @pytest.mark.parametrize("scores", [[0.9, 0.8], [0.8, 0.9]])
 def test_two_boxes_that_come_to_lie_on_one_face_are_one_head(tmp_path: Path, models: Path, scores: list[float]) -> None:
     photo, boxes = blobs(160, 160, (80, 80), sigma=5), [[30, 50, 90, 110], [70, 50, 130, 110]]
-    assert len(fixed(tmp_path / "once", models, boxes, scores, looks=1).encode(photo)) == 2
-    (head,) = fixed(tmp_path / "twice", models, boxes, scores, looks=2).encode(photo)
+    (head,) = fixed(tmp_path / "locator", models, boxes, scores).encode(photo)
     assert head.score == pytest.approx(0.9)
     np.testing.assert_allclose((head.box_px[:2] + head.box_px[2:]) / 2, [80, 80], atol=8)
 
 
-def test_the_largest_head_comes_first_by_what_the_last_look_found(tmp_path: Path, models: Path) -> None:
-    # the first box is the smaller one, but the longer: its window is wider, and so is the synthetic face found in it
-    photo = np.maximum(blobs(160, 160, (40, 50), sigma=4), blobs(160, 160, (115, 110), sigma=4))
-    detector = fixed(tmp_path / "locator", models, [[10, 40, 70, 60], [92, 87, 138, 133]], [0.9, 0.8])
+def test_the_largest_head_comes_first_by_what_was_found(tmp_path: Path, models: Path) -> None:
+    # the first box is the smaller one, but its face the larger
+    photo = np.maximum(blobs(160, 160, (40, 50), sigma=5), blobs(160, 160, (115, 110), sigma=4))
+    detector = fixed(tmp_path / "locator", models, [[20, 30, 60, 70], [92, 87, 138, 133]], [0.9, 0.8])
     heads = detector.encode(photo)
     areas = [np.prod(head.box_px[2:] - head.box_px[:2]) for head in heads]
     assert areas == sorted(areas, reverse=True)
@@ -93,13 +152,14 @@ def test_the_largest_head_comes_first_by_what_the_last_look_found(tmp_path: Path
 
 
 def test_a_box_whose_landmarks_are_unsure_is_no_head(models: Path, photo: np.ndarray, tmp_path: Path) -> None:
-    unsureness = SIGMA * WINDOW_SCALE / 2  # sigma is a hundredth of half a window
+    unsureness = Detector(models / "basis", models / "locator").encode(photo)[0].unsureness
+    assert 0.2 * SIGMA < unsureness < 2 * SIGMA
     strict = Path(shutil.copytree(models / "basis", tmp_path / "strict"))
     card = json.loads((strict / "card.json").read_text())
     (strict / "card.json").write_text(json.dumps({**card, "most_unsure": 0.9 * unsureness}))
 
     def heads(model: Path, most_unsure: float | None) -> int:
-        return len(Detector(model, models / "locator", looks=1, most_unsure=most_unsure).encode(photo))
+        return len(Detector(model, models / "locator", most_unsure=most_unsure).encode(photo))
 
     assert heads(models / "basis", None) == 2
     assert heads(models / "basis", 0.9 * unsureness) == 0
@@ -107,7 +167,9 @@ def test_a_box_whose_landmarks_are_unsure_is_no_head(models: Path, photo: np.nda
     assert heads(strict, None) == 0
     assert heads(strict, 1.1 * unsureness) == heads(strict, np.inf) == 2
     box = [[x - 40, y - 40, x + 40, y + 40] for x, y in CENTRES]
-    assert len(Detector(strict, looks=1).detect(photo, POINTS_MM, boxes=box)) == 2  # the caller knows
+    assert len(Detector(strict).detect(photo, POINTS_MM, boxes=box)) == 2  # the caller knows
+    windows = [Window(np.array(centre), 130.0) for centre in CENTRES]
+    assert len(Detector(strict).encode(photo, windows)) == 2
     for bad in (0.0, -1.0, np.nan):
         with pytest.raises(AnymarkError, match="most_unsure must be above 0"):
             Detector(most_unsure=bad)
@@ -125,10 +187,32 @@ def test_smaller_faces_are_found_where_more_is_searched(models: Path) -> None:
 
 def test_a_rolled_head_is_read_upright(models: Path, photo: np.ndarray) -> None:
     for face, centre in zip(
-        Detector(models / "basis", models / "rolled", looks=1).detect(photo, POINTS_MM), reversed(CENTRES), strict=True
+        Detector(models / "basis", models / "rolled").detect(photo, POINTS_MM), reversed(CENTRES), strict=True
     ):
         assert face.window.roll_rad == pytest.approx(0.4, abs=0.01)
-        np.testing.assert_allclose(face.xy_px, expected(centre, face.window), atol=0.06)
+        assert face.crop.roll_rad == pytest.approx(0.4, abs=0.01)
+        np.testing.assert_allclose(face.xy_px, expected(centre, face.crop.affine, POINTS_MM), atol=0.06)
+
+
+def test_a_head_on_its_side_is_read_in_the_surest_of_four_quarter_turns(
+    models: Path, photo: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    detector = Detector(models / "basis", models / "rolled", most_unsure=np.inf)
+    looks: list[float] = []
+
+    def unsure_but_in_one(self: Network, **inputs: np.ndarray) -> list[np.ndarray]:
+        answers = call(self, **inputs)
+        if self.path.name == "decode.onnx":
+            looks.append(0)
+            answers[0][..., 2] += 0.0 if len(looks) % 4 == 0 else 3.0  # log sigma: the last look is the surest
+        return answers
+
+    call = Network.__call__
+    monkeypatch.setattr(Network, "__call__", unsure_but_in_one)
+    box = [[CENTRES[0][0] - 40, CENTRES[0][1] - 40, CENTRES[0][0] + 40, CENTRES[0][1] + 40]]
+    (face,) = detector.detect(photo, POINTS_MM, boxes=box)
+    assert face.window.roll_rad == pytest.approx(3 * np.pi / 2)
+    assert len(looks) == 5
 
 
 def test_array_path_and_pillow_give_the_same(detector: Detector, photo: np.ndarray, tmp_path: Path) -> None:
@@ -176,6 +260,7 @@ def test_what_is_wrong_with_the_whole_batch_is_raised(detector: Detector, models
     for call in (
         lambda: detector.detect_batch([], "no-such-layout"),
         lambda: detector.detect_batch([photo], max_heads=0),
+        lambda: detector.detect_batch([photo], Layout("no-such-layout", POINTS_MM, code=(1.0, 2.0, 3.0))),
         lambda: Detector(models / "none", models / "locator").detect_batch([]),
         lambda: Detector(models / "basis", models / "none").detect_batch([]),
     ):
@@ -188,7 +273,10 @@ def test_moving_and_scaling_the_photo_does_that_to_its_points(detector: Detector
     step = np.array([11, 7])
     window = Window(face.window.centre_px + step, face.window.side_px)
     (head,) = detector.encode(np.pad(photo, ((7, 0), (11, 0), (0, 0))), [window])
-    np.testing.assert_allclose(head.query(POINTS_MM).xy_px, face.xy_px + step, atol=1e-3)
+    moved = head.query(POINTS_MM)
+    np.testing.assert_allclose(moved.xy_px, face.xy_px + step, atol=1e-3)
+    np.testing.assert_allclose(moved.crop.centre_px, face.crop.centre_px + step, atol=1e-3)
+    assert moved.camera.focal_px == pytest.approx(face.camera.focal_px, rel=1e-4)
     (head,) = detector.encode(photo.repeat(2, 0).repeat(2, 1), [face.window.scaled(2)])
     np.testing.assert_allclose(head.query(POINTS_MM).xy_px, face.xy_px * 2, atol=0.1)
 
@@ -198,9 +286,10 @@ def test_boxes_of_the_callers_are_taken_in_their_order(detector: Detector, photo
     faces = detector.detect(photo, POINTS_MM, boxes=boxes)
     for face, box, centre in zip(faces, boxes, CENTRES, strict=True):
         assert face.score == 1
-        assert face.box_px.tolist() == box
+        np.testing.assert_allclose(face.window.centre_px, np.array(box).reshape(2, 2).mean(0))
         assert face.window.side_px == pytest.approx(WINDOW_SCALE * 80)
-        np.testing.assert_allclose(face.xy_px, expected(centre, face.window), atol=0.06)
+        np.testing.assert_allclose((face.box_px[:2] + face.box_px[2:]) / 2, centre, atol=12)  # the face that was found
+        np.testing.assert_allclose(face.xy_px, expected(centre, face.crop.affine, POINTS_MM), atol=0.06)
     assert detector.detect(photo, POINTS_MM, boxes=[]) == []
     assert detector.detect(photo, POINTS_MM, boxes=np.zeros((0, 4))) == []
 
@@ -263,6 +352,73 @@ def test_files_and_names_of_layouts(detector: Detector, photo: np.ndarray, tmp_p
         detector.detect(photo, "no-such-layout")
 
 
+def test_a_layouts_data_set_code_moves_its_points(models: Path, photo: np.ndarray) -> None:
+    head = Detector(models / "basis", models / "locator").encode(photo)[0]
+    plain, coded = (head.query(Layout("mine", POINTS_MM, code=code)) for code in (None, "ibug68"))
+    np.testing.assert_allclose(coded.xyz_mm - plain.xyz_mm, [[10, 0, 0]] * 3, atol=1e-4)
+    assert (coded.xy_px[:, 0] > plain.xy_px[:, 0] + 1).all()
+
+
+def test_what_is_hidden_by_the_head_itself_is_not_visible(models: Path, photo: np.ndarray) -> None:
+    head = Detector(models / "basis", models / "locator").encode(photo)[0]
+    found = head.query(np.array([[3, -1, 129], [0, 60, 20], [0, 30, -90]], np.float32))  # nose, brain, back of the head
+    np.testing.assert_allclose(found.visible, [1 / (1 + np.exp(-LOGIT)), 0, 0], atol=0.02)
+    assert found.visible is found.visible
+    for again in (pickle.loads(pickle.dumps(found)), copy.deepcopy(found)):
+        np.testing.assert_array_equal(again.visible, found.visible)
+        np.testing.assert_array_equal(again.xy_px, found.xy_px)
+        assert again.layout.name == found.layout.name
+
+
+def test_visibility_costs_nothing_that_is_not_asked_for(
+    models: Path, photo: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    head = Detector(models / "basis", models / "locator").encode(photo)[0]
+    points: list[int] = []
+    call = Network.__call__
+
+    def counted(self: Network, **inputs: np.ndarray) -> list[np.ndarray]:
+        points.append(len(inputs["points_mm"]))
+        return call(self, **inputs)
+
+    monkeypatch.setattr(Network, "__call__", counted)
+    found = [head.query(POINTS_MM), head.query(POINTS_MM + 1)]
+    assert max(points) == 3
+    assert [each.visible.shape for each in found] == [(3,), (3,)]
+    assert points.count(4451) == 2  # the head's vertices: query.onnx once, decode.onnx once
+
+
+def test_the_mesh_is_the_whole_head_where_the_photo_shows_it(detector: Detector, photo: np.ndarray) -> None:
+    head = detector.encode(photo)[0]
+    mesh = head.mesh()
+    found = head.query("head")
+    np.testing.assert_allclose(mesh.vertices_mm, found.xyz_mm)
+    np.testing.assert_allclose(mesh.camera.project(mesh.vertices_mm), found.xy_px, atol=1e-3)
+    assert mesh.image_size_px == (380, 300)
+
+
+def test_an_answer_that_is_not_finite_is_never_a_result(
+    models: Path, photo: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    detector = Detector(models / "basis", models / "locator")
+    call = Network.__call__
+
+    def broken(self: Network, **inputs: np.ndarray) -> list[np.ndarray]:
+        answers = call(self, **inputs)
+        if self.path.name == "encode.onnx":
+            answers[0] = answers[0] * np.float32(np.nan)
+        return answers
+
+    good = detector.detect(photo, POINTS_MM)
+    monkeypatch.setattr(Network, "__call__", broken)
+    with pytest.raises(AnymarkError, match=r"encode\.onnx: its answer is not finite"):
+        detector.detect(photo, POINTS_MM)
+    with pytest.raises(AnymarkError, match=r"encode\.onnx: its answer is not finite"):
+        detector.encode(photo, [good[0].window])
+    first, nothing, last = detector.detect_batch([photo, np.zeros_like(photo), photo], POINTS_MM)
+    assert (isinstance(first, AnymarkError), nothing, isinstance(last, AnymarkError)) == (True, [], True)
+
+
 @pytest.mark.parametrize(
     "points", [np.zeros((0, 3)), np.zeros((2, 2)), np.full((2, 3), np.nan), [[1, 2], [3]], [[1, 2, 10**400]], [[]]]
 )
@@ -274,7 +430,7 @@ def test_points_that_are_none_are_refused(detector: Detector, photo: np.ndarray,
 WRONG_KINDS = """
 import sys
 import numpy as np
-from anymark import AnymarkError, Detector, Layout, Window
+from anymark import AnymarkError, Camera, Crop, Detector, Layout, Window
 photo, detector = np.zeros((64, 64, 3), np.uint8), Detector(sys.argv[1])
 window = Window(np.array([32.0, 32.0]), 64.0)
 head = detector.encode(photo, [window])[0]
@@ -298,6 +454,12 @@ for call in (
     lambda: Layout("mine", [[1, 2, 3], [4]]),
     lambda: Layout("mine", "points"),
     lambda: Layout("mine", [[1, 2, 3]], edges=[[0, 0], [0]]),
+    lambda: Layout("mine", [[1, 2, 3]], code=[["a"]]),
+    lambda: Crop("wide"),
+    lambda: Crop([[1, 2, 3], [4]]),
+    lambda: Camera("long", [0, 0], np.eye(3), [0, 0, 1]),
+    lambda: Camera(1.0, [0, 0], [[1, 2], [3]], [0, 0, 1]),
+    lambda: Camera(1.0, None, np.eye(3), [0, 0, 1]),
 ):
     try:
         call()
@@ -311,7 +473,8 @@ def test_values_of_the_wrong_kind_are_named_in_one_line(models: Path) -> None:
     # in a process of its own: here, the tests' type checker would stop them at the door
     command = [sys.executable, "-c", WRONG_KINDS, str(models / "basis")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    words = ["windows"] * 3 + ["photo"] * 2 + ["box"] * 3 + ["point"] * 5 + ["window"] * 3 + ["layout 'mine'"] * 3
+    words = ["windows"] * 3 + ["photo"] * 2 + ["box"] * 3 + ["point"] * 5 + ["window"] * 3 + ["layout 'mine'"] * 4
+    words += ["crop"] * 2 + ["camera"] * 3
     lines = done.stdout.splitlines()
     assert (len(lines), done.stderr) == (len(words), "")
     for line, word in zip(lines, words, strict=True):
@@ -323,8 +486,12 @@ def landmarks(**changes: object) -> Landmarks:
         "layout": Layout("two", np.array([[0, 0, 0], [30, 0, 0]], np.float32)),
         "xy_px": np.array([[1, 5], [3, 2]], np.float32),
         "sigma_px": np.array([1, 2], np.float32),
+        "xyz_mm": np.array([[0.123, 0, 0], [30, 1, 2]], np.float32),
+        "uncovered": np.array([1, 0.256], np.float32),
         "box_px": np.array([0.0, 0.0, 4.0, 4.0]),
         "window": Window(np.array([2.0, 2.0]), 6.0),
+        "crop": Crop(np.array([[3.0, 0.0, 2.0], [0.0, 3.0, 2.0]])),
+        "camera": Camera(30.0, np.array([2.0, 2.0]), FACING, np.array([0.0, 0.0, 600.0])),
         "score": 0.5,
     }
     return Landmarks(**(fields | changes))
@@ -337,6 +504,11 @@ def landmarks(**changes: object) -> Landmarks:
         {"xy_px": np.array([[1, 5], [np.nan, 2]], np.float32)},
         {"sigma_px": np.array([1, -2], np.float32)},
         {"sigma_px": np.array([1], np.float32)},
+        {"xyz_mm": np.zeros((2, 2), np.float32)},
+        {"xyz_mm": np.full((2, 3), np.inf, np.float32)},
+        {"uncovered": np.array([0.5, 1.5], np.float32)},
+        {"uncovered": np.array([0.5, -0.1], np.float32)},
+        {"uncovered": np.array([0.5, np.nan], np.float32)},
         {"box_px": np.array([4.0, 0.0, 0.0, 4.0])},
         {"score": float("nan")},
     ],
@@ -354,5 +526,14 @@ def test_landmarks_as_numbers() -> None:
         "score": 0.5,
         "box_px": [0, 0, 4, 4],
         "window": {"centre_px": [2, 2], "side_px": 6, "roll_rad": 0},
-        "points": [[1, 5, 1], [3, 2, 2]],
+        "crop": [[3, 0, 2], [0, 3, 2]],
+        "camera": {
+            "focal_px": 30,
+            "principal_px": [2, 2],
+            "R_camera_head": [[1, 0, 0], [0, -1, 0], [0, 0, -1]],
+            "t_camera_head_mm": [0, 0, 600],
+        },
+        "points": [[1, 5, 1, 1], [3, 2, 2, 0.26]],
+        "xyz_mm": [[0.12, 0, 0], [30, 1, 2]],
     }
+    assert found.visible.tolist() == found.uncovered.tolist()  # there is no head to hide them

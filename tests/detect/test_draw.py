@@ -6,20 +6,26 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from anymark import Landmarks, Layout, Window, draw
+from anymark import Camera, Crop, Landmarks, Layout, Window, draw
+from anymark.detect.camera import FACING
 from anymark.detect.draw import point_colours
 
 PHOTO = np.full((200, 300, 3), 90, np.uint8)
 
 
-def face(xy: np.ndarray, **layout: object) -> Landmarks:
+def face(xy: np.ndarray, visible: float = 1.0, **layout: object) -> Landmarks:
     n = len(xy)
+    window = Window(np.array([50.0, 50.0]), 100.0)
     return Landmarks(
         layout=Layout("test", np.arange(3 * n, dtype=np.float32).reshape(n, 3) / (3 * n), **layout),
         xy_px=xy.astype(np.float32),
         sigma_px=np.ones(n, np.float32),
+        xyz_mm=np.zeros((n, 3), np.float32),
+        uncovered=np.full(n, visible, np.float32),
         box_px=np.array([0.0, 0.0, 100.0, 100.0]),
-        window=Window(np.array([50.0, 50.0]), 100.0),
+        window=window,
+        crop=Crop(window.affine()),
+        camera=Camera(500.0, window.centre_px, FACING, np.array([0.0, 0.0, 700.0])),
         score=1.0,
     )
 
@@ -32,6 +38,28 @@ def test_a_point_is_drawn_where_it_is(xy: tuple[float, float]) -> None:
     centroid = (change * columns).sum() / change.sum(), (change * rows).sum() / change.sum()
     np.testing.assert_allclose(centroid, xy, atol=0.15)
     assert change[np.hypot(columns - xy[0], rows - xy[1]) > 6].max() == 0
+
+
+def test_hidden_points_are_hollow_and_sit_where_they_are() -> None:
+    xy = np.array([[120.5, 77.5]])
+    full, hollow = (np.asarray(draw(PHOTO, [face(xy, visible)], point_px=6.0)).astype(int) for visible in (0.9, 0.1))
+    assert full[77, 120].max() > 200
+    assert hollow[77, 120].max() < 60
+    np.testing.assert_array_equal(hollow[77, 115], full[77, 115])  # the ring
+    change = np.abs(hollow - PHOTO).sum(-1)
+    rows, columns = np.mgrid[:200, :300] + 0.5
+    centroid = (change * columns).sum() / change.sum(), (change * rows).sum() / change.sum()
+    np.testing.assert_allclose(centroid, xy[0], atol=0.15)
+
+
+def test_hidden_points_of_dense_layouts_and_hidden_edges_are_faint() -> None:
+    xy = np.random.default_rng(0).uniform((50, 40), (250, 160), (5000, 2))
+    edge = np.array([[0, 1]], np.int32)
+    two = np.array([[50.5, 100.5], [250.5, 100.5]])
+    for points, options in ((xy, {}), (two, {"edges": edge})):
+        shown, hidden = (np.asarray(draw(PHOTO, [face(points, p, **options)])).astype(int) for p in (1.0, 0.0))
+        change = [np.abs(picture - PHOTO)[40:160, 60:240].sum() for picture in (shown, hidden)]
+        assert 0 < change[1] < 0.6 * change[0]
 
 
 def test_the_photo_is_not_changed_and_nothing_found_draws_nothing() -> None:

@@ -1,4 +1,4 @@
-"""The window: its coordinates obey the laws of a similarity, and cropping samples the photo exactly where they say."""
+"""Window and crop: their coordinates obey the laws of affine maps, and cropping samples exactly where they say."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anymark import AnymarkError, Window
+from anymark import AnymarkError, Crop, Window
 from anymark.detect.window import crop
 
 windows = st.builds(
@@ -19,6 +19,19 @@ windows = st.builds(
     st.floats(-np.pi, np.pi),
 )
 POINTS = np.random.default_rng(0).uniform(-2, 2, (3, 5, 2))
+
+linears = st.builds(
+    lambda scale, roll, stretch, shear: (
+        scale * turn(roll) @ np.array([[np.exp(stretch), shear], [0, np.exp(-stretch)]])
+    ),
+    st.floats(0.1, 500),
+    st.floats(-3.1, 3.1),
+    st.floats(-0.3, 0.3),
+    st.floats(-0.3, 0.3),
+)
+crops = st.builds(
+    lambda linear, x, y: Crop(np.column_stack([linear, [x, y]])), linears, st.floats(-500, 500), st.floats(-500, 500)
+)
 
 
 def turn(angle: float) -> npt.NDArray[np.float64]:
@@ -47,6 +60,64 @@ def test_turning_the_window_turns_its_points(window: Window, angle: float) -> No
 @given(windows, st.floats(0.1, 10))
 def test_scaling_the_image_scales_coordinates_and_nothing_else(window: Window, factor: float) -> None:
     np.testing.assert_allclose(window.scaled(factor).to_image(POINTS), factor * window.to_image(POINTS), atol=1e-8)
+
+
+@given(windows)
+def test_the_affine_map_of_a_window_is_the_window(window: Window) -> None:
+    whole = Crop(window.affine())
+    np.testing.assert_allclose(whole.to_image(POINTS), window.to_image(POINTS), atol=1e-9)
+    np.testing.assert_allclose(whole.centre_px, window.centre_px)
+    assert whole.side_px == pytest.approx(window.side_px)
+    assert np.exp(1j * whole.roll_rad) == pytest.approx(np.exp(1j * window.roll_rad))
+
+
+@given(crops)
+def test_into_a_crop_and_back(crop: Crop) -> None:
+    np.testing.assert_allclose(crop.to_crop(crop.to_image(POINTS)), POINTS, atol=1e-7)
+    np.testing.assert_allclose(crop.to_image(crop.to_crop(POINTS)), POINTS, atol=1e-7)
+    assert crop.to_image(POINTS.astype(np.float32)).dtype == np.float32
+    assert crop.to_crop(POINTS.astype(np.float32)).dtype == np.float32
+
+
+@given(windows, linears, st.floats(-2, 2), st.floats(-2, 2))
+def test_a_crop_inside_a_window_goes_through_it(window: Window, linear: np.ndarray, x: float, y: float) -> None:
+    theta = np.column_stack([linear, [x, y]])
+    inside = Crop.inside(window, theta)
+    want = window.to_image(POINTS @ linear.T + (x, y))
+    np.testing.assert_allclose(inside.to_image(POINTS), want, rtol=1e-9, atol=1e-7)
+    assert Crop.inside(window, np.eye(2, 3)).affine == pytest.approx(window.affine())
+
+
+@given(crops, st.floats(0.1, 10))
+def test_scaling_the_image_scales_a_crop(crop: Crop, factor: float) -> None:
+    scaled = crop.scaled(factor)
+    np.testing.assert_allclose(scaled.to_image(POINTS), factor * crop.to_image(POINTS), rtol=1e-9, atol=1e-7)
+    assert scaled.side_px == pytest.approx(factor * crop.side_px)
+    assert scaled.roll_rad == pytest.approx(crop.roll_rad)
+
+
+@given(windows, crops)
+def test_side_and_roll_are_those_of_the_square_of_the_same_area(window: Window, crop: Crop) -> None:
+    corners = crop.corners_px()
+    area = np.linalg.det([corners[1] - corners[0], corners[3] - corners[0]])
+    assert crop.side_px**2 == pytest.approx(area, rel=1e-6)
+    turned = Crop(np.column_stack([turn(0.5) @ crop.affine[:, :2], crop.centre_px]))
+    assert np.exp(1j * turned.roll_rad) == pytest.approx(np.exp(1j * (crop.roll_rad + 0.5)))
+
+
+@pytest.mark.parametrize(
+    "affine",
+    [
+        np.zeros((2, 3)),
+        np.eye(2),
+        np.diag([1.0, -1.0]) @ np.eye(2, 3),  # a mirror
+        np.eye(2, 3) * np.nan,
+        np.eye(2, 3) * 1e8,
+    ],
+)
+def test_a_crop_that_is_none_is_refused(affine: np.ndarray) -> None:
+    with pytest.raises(AnymarkError, match="crop"):
+        Crop(affine)
 
 
 def test_corners_of_an_upright_window_are_its_outer_corners() -> None:
@@ -131,6 +202,22 @@ def test_a_crop_samples_where_the_window_says(side: float, size: int, roll: floa
     slopes = [np.polyfit(pixel_centres(size)[..., axis].ravel(), error.ravel(), 1)[0] for axis in (0, 1)]
     assert np.abs(slopes).max() < 0.05  # a window one pixel too wide would show as 0.1 or more
     assert (out[..., 2] == 0).all()
+
+
+@pytest.mark.parametrize("size", [64, 128])
+def test_a_stretched_crop_samples_where_it_says(size: int) -> None:
+    linear = 100.0 * turn(0.4) @ np.array([[1.2, 0.2], [0, 1 / 1.2]])
+    square = Crop(np.column_stack([linear, [317.37, 236.81]]))
+    error = measured(crop(plane_photo(), square, size)) - plane(square.to_image(pixel_centres(size)))
+    assert abs(error.mean()) < 0.04
+    slopes = [np.polyfit(pixel_centres(size)[..., axis].ravel(), error.ravel(), 1)[0] for axis in (0, 1)]
+    assert np.abs(slopes).max() < 0.05
+
+
+@pytest.mark.parametrize("roll", [0.0, 0.3])
+def test_a_window_and_the_crop_of_all_of_it_show_the_same(roll: float) -> None:
+    window = Window(np.array([300.0, 240.0]), 220.0, roll)
+    np.testing.assert_array_equal(crop(smooth_photo(), Crop(window.affine()), 64), crop(smooth_photo(), window, 64))
 
 
 def test_a_window_of_whole_pixels_is_copied() -> None:

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from anymark import AnymarkError, Landmarks, Layout, Window
+from anymark import AnymarkError, Camera, Crop, Landmarks, Layout, Window
+from anymark.detect.camera import FACING
 from anymark.detect.files import output_names, photos
 from anymark.detect.write import Found, csv_file, json_file, write_found, write_image
 from anymark.files import atomic, check_targets, write_json
@@ -26,8 +27,12 @@ def found(name: str, faces: int) -> Found:
         layout=LAYOUT,
         xy_px=np.array([[1.25, 5.5], [3, -2]], np.float32),
         sigma_px=np.array([1, 2], np.float32),
+        xyz_mm=np.array([[0.5, 0, 0], [30.25, 1, -2]], np.float32),
+        uncovered=np.array([0.75, 0.5], np.float32),
         box_px=np.array([0.0, 0.0, 4.0, 4.0]),
         window=Window(np.array([2.0, 2.0]), 6.0, 0.25),
+        crop=Crop(np.array([[3.0, 0.0, 2.0], [0.0, 3.0, 2.0]])),
+        camera=Camera(30.0, np.array([2.0, 2.0]), FACING, np.array([0.0, 0.0, 600.0])),
         score=0.5,
     )
     return Found(name, (30, 20), LAYOUT, [face] * faces)
@@ -37,8 +42,13 @@ def test_one_image_as_json(tmp_path: Path) -> None:
     write_found(tmp_path / "a.json", found("a.jpg", 1))
     data = json.loads((tmp_path / "a.json").read_text())
     assert list(data) == ["format", "layout", "image", "size", "faces"]
-    assert (data["format"], data["layout"], data["image"], data["size"]) == (1, "two", "a.jpg", [30, 20])
-    assert data["faces"][0]["points"] == [[1.25, 5.5, 1], [3, -2, 2]]
+    assert (data["format"], data["layout"], data["image"], data["size"]) == (2, "two", "a.jpg", [30, 20])
+    face = data["faces"][0]
+    assert list(face) == ["score", "box_px", "window", "crop", "camera", "points", "xyz_mm"]
+    assert face["points"] == [[1.25, 5.5, 1, 0.75], [3, -2, 2, 0.5]]
+    assert face["xyz_mm"] == [[0.5, 0, 0], [30.25, 1, -2]]
+    assert face["crop"] == [[3, 0, 2], [0, 3, 2]]
+    assert face["camera"]["R_camera_head"] == [[1, 0, 0], [0, -1, 0], [0, 0, -1]]
     assert data["faces"][0]["window"] == {"centre_px": [2, 2], "side_px": 6, "roll_rad": 0.25}
 
 
@@ -48,7 +58,7 @@ def test_many_images_as_json(tmp_path: Path, count: int) -> None:
         for i in range(count):
             add(found(f"{i} é.jpg", i))
     data = json.loads((tmp_path / "all.json").read_text())
-    assert (data["format"], data["layout"]) == (1, "two")
+    assert (data["format"], data["layout"]) == (2, "two")
     assert [image["image"] for image in data["images"]] == [f"{i} é.jpg" for i in range(count)]
     assert [len(image["faces"]) for image in data["images"]] == list(range(count))
 
@@ -59,8 +69,9 @@ def test_many_images_as_csv(tmp_path: Path) -> None:
         add(found("none.jpg", 0))
     with open(tmp_path / "all.csv", newline="") as file:
         rows = list(csv.reader(file))
-    assert rows[0] == ["image", "face", "point", "name", "x_px", "y_px", "sigma_px"]
-    assert rows[1] == ["a,b.jpg", "1", "0", "nose, tip", "1.25", "5.5", "1.0"]
+    assert rows[0][:7] == ["image", "face", "point", "name", "x_px", "y_px", "sigma_px"]
+    assert rows[0][7:] == ["visible", "x_mm", "y_mm", "z_mm"]
+    assert rows[1] == ["a,b.jpg", "1", "0", "nose, tip", "1.25", "5.5", "1.0", "0.75", "0.5", "0.0", "0.0"]
     assert [row[1:4] for row in rows[2:]] == [["1", "1", "ear"], ["2", "0", "nose, tip"], ["2", "1", "ear"]]
 
 

@@ -20,7 +20,10 @@ from anymark.errors import AnymarkError
 HEAD = "head"
 """The layout of all vertices of the canonical head; it has no file of its own."""
 
-_JSON_KEYS = {"name", "points_mm", "names", "edges", "flip", "triangles", "regions"}
+CODES = {"mediapipe478": "mediapipe478", "irises": "mediapipe478", "ibug68": "ibug68", "wflw98": "wflw98"}
+"""Shipped layout -> the data set that labels its points. Those of the others lie where they say."""
+
+_JSON_KEYS = {"name", "points_mm", "names", "edges", "flip", "triangles", "regions", "code"}
 _SUFFIXES = (".json", ".csv", ".obj", ".ply")
 
 
@@ -49,7 +52,8 @@ def load_layout(name_or_path: str | os.PathLike[str]) -> Layout:
         regions = {key.removeprefix("region/"): data[key] for key in data.files if key.startswith("region/")}
         rest = {key: data[key] for key in data.files if not key.startswith("region/")}
     names = rest.pop("names", None)
-    return Layout(name, names=None if names is None else tuple(names.tolist()), regions=regions, **rest)
+    names = None if names is None else tuple(names.tolist())
+    return Layout(name, names=names, regions=regions, code=CODES.get(name), **rest)
 
 
 def _unknown(name: str) -> str:
@@ -108,7 +112,19 @@ def _read_json(path: Path) -> Layout:
     }
     names = tuple(map(str, data["names"])) if "names" in data else None
     points = _table("points_mm", data["points_mm"], whole=False)
-    return Layout(data.get("name", path.stem), points, names=names, regions=regions, **indices)
+    return Layout(
+        data.get("name", path.stem), points, names=names, regions=regions, code=_code(data.get("code")), **indices
+    )
+
+
+def _code(code: object) -> str | tuple[float, ...] | None:
+    """A data set's name, or the numbers of its code."""
+    if code is None or isinstance(code, str):
+        return code
+    table = _table("code", code, whole=False)
+    if table.ndim != 1:
+        raise AnymarkError("code must be the name of a data set or a list of numbers")
+    return tuple(table.tolist())
 
 
 def _table(what: str, value: object, whole: bool) -> npt.NDArray:

@@ -22,7 +22,8 @@ class Layout:
     It keeps copies of the arrays, points as float32 and indices as int32.
 
     Raises:
-        AnymarkError: shapes disagree, a point is not finite or outside the unit cube, or an index is out of range.
+        AnymarkError: shapes disagree, a point is not finite or outside the unit cube, an index is out of range, or the
+            code is neither a name nor numbers.
     """
 
     name: str
@@ -38,6 +39,9 @@ class Layout:
     """(N,) index of each point's mirror image (a point on the midline names itself), or None."""
     regions: Mapping[str, npt.NDArray[np.integer]] = field(default_factory=dict)
     """Region name -> indices of its points; regions may overlap."""
+    code: str | tuple[float, ...] | None = None
+    """Whose annotators' points these are: the name of a data set that a model may know, or a data set code's own
+    numbers; None: points lie where they say."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "points_mm", self._checked_points())
@@ -53,6 +57,7 @@ class Layout:
             object.__setattr__(self, "names", tuple(str(name) for name in self.names))
         regions = {name: self._checked_indices(f"region {name!r}", ids, -1) for name, ids in self.regions.items()}
         object.__setattr__(self, "regions", regions)
+        object.__setattr__(self, "code", self._checked_code())
         # the shipped ones are shared: whoever wrote into one would move everybody's points
         for array in (self.points_mm, self.edges, self.triangles, self.flip, *regions.values()):
             if array is not None:
@@ -99,6 +104,17 @@ class Layout:
             raise self._error(f"{what} has an index outside 0..{len(self) - 1}")
         return index.astype(np.int32)
 
+    def _checked_code(self) -> str | tuple[float, ...] | None:
+        if self.code is None or (isinstance(self.code, str) and self.code):
+            return self.code
+        try:
+            code = np.array(self.code, np.float64)
+        except (TypeError, ValueError, OverflowError):  # lists of different lengths, words
+            code = np.zeros(0)
+        if code.ndim != 1 or len(code) == 0 or not (np.abs(code) <= np.finfo(np.float32).max).all():
+            raise self._error(f"code must be the name of a data set or finite numbers, not {str(self.code)[:80]!r}")
+        return tuple(code.tolist())
+
     def __repr__(self) -> str:
         return f"Layout({self.name!r}, {len(self)} points)"
 
@@ -127,4 +143,6 @@ class Layout:
                 data[key] = value.tolist()
         if self.regions:
             data["regions"] = {name: index.tolist() for name, index in self.regions.items()}
+        if self.code is not None:
+            data["code"] = self.code
         write_json(path, data)

@@ -15,12 +15,14 @@ import numpy as np
 from tyro.conf import Positional, UseAppendAction, arg
 
 from anymark.canonical import Layout
+from anymark.detect.camera import Camera
 from anymark.detect.detector import Detector, as_layout
 from anymark.detect.draw import draw
-from anymark.detect.files import output_names, photos
+from anymark.detect.files import MARK, output_names, photos
 from anymark.detect.image import open_photo
 from anymark.detect.landmarks import Landmarks
 from anymark.detect.locate import SEARCH_PX
+from anymark.detect.mesh import check_mesh_path
 from anymark.detect.write import Found, csv_file, json_file, write_found, write_image
 from anymark.errors import AnymarkError
 from anymark.files import check_targets
@@ -48,12 +50,17 @@ class Detect:
     """A single point, in millimetres of the head frame (+x = the subject's left, +y up, +z out of the face); it is
     added to the layout, if there is one."""
     out: Annotated[Path | None, arg(metavar="DIR")] = None
-    """Folder for a drawing and a JSON file of each photo; anymark-out unless --json or --csv is given. Photos above 64
-    megapixels are drawn at a half, a quarter or an eighth of their size."""
+    """Folder for a drawing and a JSON file of each photo; anymark-out unless --json, --csv or --mesh is given. Photos
+    above 64 megapixels are drawn at a half, a quarter or an eighth of their size."""
     json: Annotated[Path | None, arg(metavar="FILE")] = None
     """One JSON file of all photos."""
     csv: Annotated[Path | None, arg(metavar="FILE")] = None
     """One CSV file of all photos, a row a point."""
+    mesh: Annotated[Path | None, arg(metavar="FILE")] = None
+    """The whole head in 3D, an .obj, .glb or .ply file; of several heads FILE-1.obj and so on, of several photos
+    FILE-PHOTO.obj."""
+    pose: bool = False
+    """Print the yaw, pitch and roll of each head in degrees, and its focal length in pixels."""
     max_heads: Annotated[int | None, arg(metavar="N")] = None
     """The largest N heads of each photo only."""
     search_px: Annotated[int, arg(metavar="N")] = SEARCH_PX
@@ -78,13 +85,16 @@ class Detect:
             raise AnymarkError("no photos given: anymark detect FILES...")
         if self.max_heads is not None and self.max_heads < 1:
             raise AnymarkError(f"--max-heads {self.max_heads}: must be at least 1")
+        if self.mesh is not None:
+            check_mesh_path(self.mesh)
         layout = asked_layout(self.layout, self.point)
         paths, problems = _expand(self.files)
-        out = self.out or (None if self.json or self.csv else DEFAULT_OUT)
+        out = self.out or (None if self.json or self.csv or self.mesh else DEFAULT_OUT)
         names = output_names(paths)
         targets = [targets_of(path, out / name) if out else () for path, name in zip(paths, names, strict=True)]
-        layouts = [Path(self.layout)] if self.layout and Path(self.layout).suffix else []
-        check_targets(filter(None, (self.json, self.csv, *chain(*targets))), [*paths, *layouts])
+        meshes = [self._mesh_of(name if len(paths) > 1 else None) for name in names]
+        read = [*paths, *([Path(self.layout)] if self.layout and Path(self.layout).suffix else [])]
+        check_targets(filter(None, (self.json, self.csv, *chain(*targets), *meshes)), read)
         detector = Detector(self.model, self.locator, search_px=self.search_px)
         detector.load()
         for problem in problems:
@@ -99,10 +109,10 @@ class Detect:
             if self.csv:
                 sinks.append(stack.enter_context(csv_file(self.csv)))
             try:
-                for index, (path, target) in enumerate(zip(paths, targets, strict=True)):
+                for index, (path, target, mesh) in enumerate(zip(paths, targets, meshes, strict=True)):
                     show_progress(index, len(paths))
                     try:
-                        self._one(detector, layout, path, target, sinks)
+                        self._one(detector, layout, path, target, mesh, sinks)
                     except AnymarkError as error:
                         failed += 1
                         _complain(error)
@@ -112,18 +122,34 @@ class Detect:
         show_progress(len(paths), len(paths))
         return 130 if interrupted else 2 if failed else 0
 
+    def _mesh_of(self, name: str | None) -> Path | None:
+        """Where the mesh of a photo's only head goes, if one is wanted; with its name of `output_names` if there are
+        other photos."""
+        if self.mesh is None or name is None:
+            return self.mesh
+        return self.mesh.with_stem(f"{self.mesh.stem}-{name.removesuffix(MARK)}")
+
     def _one(
         self,
         detector: Detector,
         layout: Layout,
         path: Path,
         targets: Sequence[Path],
+        mesh: Path | None,
         sinks: Sequence[Callable[[Found], None]],
     ) -> None:
-        """One photo; `targets` as of `targets_of`, or empty where neither is wanted."""
+        """One photo; `targets` as of `targets_of`, or empty where neither is wanted.
+
+        Raises:
+            AnymarkError: a bad photo, or an answer of the networks that is not finite: nothing is written of it.
+        """
         photo = open_photo(path)
-        faces = detector.detect(photo, layout, max_heads=self.max_heads)
         name = os.fsencode(path).decode("utf-8", "replace")  # a name may hold bytes that no file or terminal takes
+        try:
+            heads = detector.encode(photo)[: self.max_heads]
+            faces = [head.query(layout) for head in heads]
+        except AnymarkError as error:
+            raise AnymarkError(f"{name}: {error}") from None
         found = Found(name, photo.full_size_px, layout, faces)
         for sink in sinks:
             sink(found)
@@ -131,20 +157,29 @@ class Detect:
             drawing, json = targets
             write_image(drawing, draw(photo, faces))
             write_found(json, found)
-        for line in lines(name, faces):
+        if mesh is not None:
+            for number, head in enumerate(heads, 1):
+                head.mesh().save(mesh if len(heads) == 1 else mesh.with_stem(f"{mesh.stem}-{number}"))
+        for line in lines(name, faces, self.pose):
             _say(line)
 
 
-def lines(name: str, faces: Sequence[Landmarks]) -> list[str]:
-    """What is printed about a photo: a line a face."""
+def lines(name: str, faces: Sequence[Landmarks], pose: bool = False) -> list[str]:
+    """What is printed about a photo: a line a face, with its pose and focal length where they are wanted."""
     if not faces:
         return [f"{name}  no face"]
     return [
         f"{name}  face {number}/{len(faces)}  score {face.score:.2f}"
         f"  box {','.join(str(round(float(value))) for value in face.box_px)}"
         f"  {len(face)} point{'s' * (len(face) != 1)}  sigma {float(np.median(face.sigma_px)):.1f} px"
+        + (f"  {_pose(face.camera)}" if pose else "")
         for number, face in enumerate(faces, 1)
     ]
+
+
+def _pose(camera: Camera) -> str:
+    yaw, pitch, roll = camera.yaw_pitch_roll_deg
+    return f"yaw {yaw:.1f}  pitch {pitch:.1f}  roll {roll:.1f}  focal {camera.focal_px:.0f} px"
 
 
 def asked_layout(name: str | None, points: Sequence[str]) -> Layout:
@@ -166,6 +201,7 @@ def asked_layout(name: str | None, points: Sequence[str]) -> Layout:
         edges=base.edges,
         triangles=base.triangles,
         regions=base.regions,
+        code=base.code,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 
@@ -14,13 +14,16 @@ import numpy.typing as npt
 
 from anymark.canonical import Layout, load_layout
 from anymark.canonical.face_mesh import EYE_CORNERS, FACE_MESH_POINTS
-from anymark.detect.boxes import check_boxes, one_a_face
+from anymark.detect.boxes import check_box, check_boxes, one_a_face
+from anymark.detect.camera import Camera
 from anymark.detect.image import Photo, Source, open_photo
 from anymark.detect.landmarker import Landmarker
 from anymark.detect.landmarks import Landmarks
 from anymark.detect.locate import SEARCH_PX, Box, Locator, roll_of
+from anymark.detect.mesh import HeadMesh
 from anymark.detect.model import Model
-from anymark.detect.window import Window, crop
+from anymark.detect.visibility import Surface
+from anymark.detect.window import Crop, Window, crop
 from anymark.errors import AnymarkError
 
 Points = str | os.PathLike[str] | Layout | npt.NDArray[np.floating] | Sequence[Sequence[float]]
@@ -32,11 +35,19 @@ class Head:
     """One encoded head of one photo; made by `Detector.encode`."""
 
     code: npt.NDArray[np.float32]
-    """(K, 3) or (D,) what the network made of it."""
+    """(K, 5) or (D,) what the network made of it."""
+    camera_vector: npt.NDArray[np.float32]
+    """(13,) the crop's camera; see `anymark.detect.camera.VECTOR`."""
     window: Window
-    """The square that the network saw, pixels of the photo."""
+    """The rough square that the head was looked for in, pixels of the photo."""
+    crop: Crop
+    """What the network saw, pixels of the photo."""
     box_px: npt.NDArray[np.float64]
-    """(4,) [x0, y0, x1, y1] the face, pixels of the photo."""
+    """(4,) [x0, y0, x1, y1] the face that was found, pixels of the photo."""
+    roll_rad: float
+    """Roll of that face, positive = clockwise on screen; 0 in profile."""
+    unsureness: float
+    """The median sigma of the face's points over the longer side of its box. What is no head has more of it."""
     score: float
     """0..1, the locator's; 1 for boxes and windows of the caller's."""
     image_size_px: tuple[int, int]
@@ -46,26 +57,52 @@ class Head:
     def __repr__(self) -> str:
         return f"Head(box_px={self.box_px.round(1).tolist()}, score={self.score:.2f})"
 
+    @cached_property
+    def camera(self) -> Camera:
+        """Pose and focal length, in pixels of the photo; the principal point is the crop's middle."""
+        return Camera.of_crop(self.camera_vector, self.crop)
+
+    @cached_property
+    def vertices_mm(self) -> npt.NDArray[np.float32]:
+        """(V, 3) the vertices of `CanonicalHead` on this head, in its frame."""
+        return self.landmarker.landmarks(self.code, self.camera_vector, as_layout("head")).xyz_mm
+
+    @cached_property
+    def _surface(self) -> Surface:
+        return Surface(lambda: self.vertices_mm, self.camera)
+
     def next_window(self) -> Window:
-        """The window about the face as its landmarks show it: where to look in the next frame of a video."""
-        box = found_face(self)
-        return Window.from_box(box.box_px, self.landmarker.window_scale, box.roll_rad)
+        """The window about the face that was found: where to look in the next frame of a video."""
+        return Window.from_box(self.box_px, self.landmarker.window_scale, self.roll_rad)
+
+    def mesh(self) -> HeadMesh:
+        """The whole head in 3D, with its camera.
+
+        Raises:
+            AnymarkError: an answer of the network is not finite.
+        """
+        return HeadMesh(self.vertices_mm, self.camera, self.image_size_px)
 
     def query(self, points: Points) -> Landmarks:
         """Where these points are; any layout, any number of times.
 
         Raises:
-            AnymarkError: no such layout, or points that are not (N, 3) finite numbers.
+            AnymarkError: no such layout, points that are not (N, 3) finite numbers, or an answer that is not finite.
         """
         layout = as_layout(points)
-        found = self.landmarker.landmarks(self.code, layout.points_mm)
+        found = self.landmarker.landmarks(self.code, self.camera_vector, layout)
         return Landmarks(
             layout=layout,
-            xy_px=self.window.to_image(found[:, :2]).astype(np.float32),
-            sigma_px=np.exp(found[:, 2]) * np.float32(self.window.side_px / 2),
+            xy_px=self.crop.to_image(found.xy),
+            sigma_px=found.sigma * np.float32(self.crop.side_px / 2),
+            xyz_mm=found.xyz_mm,
+            uncovered=found.uncovered,
             box_px=self.box_px,
             window=self.window,
+            crop=self.crop,
+            camera=self.camera,
             score=self.score,
+            surface=self._surface,
         )
 
 
@@ -82,12 +119,8 @@ class Detector:
         search_px: Longest side at which photos are searched for their smallest faces, coarser levels included; photos
             that are smaller, at their own size. A face is found if it is at least about 20 px wide there: at 960, a
             fiftieth of the photo's longest side. Time and memory grow with the square; 4096, the most, takes 0.8 GB.
-        looks: How often a head is read. Boxes, a locator's or the caller's, are rough; the second look is at an
-            upright window around the face that the first one found, which lowers the error by about 5 % and takes a
-            millisecond. The box of the result is that face's. Heads in windows of the caller's are read once.
-        most_unsure: A located box is no head if the median sigma of its face is above this fraction of the box's longer
-            side. None takes the number of the landmark model's card; infinity keeps every box. Heads in boxes and
-            windows of the caller's are always kept.
+        most_unsure: A located box is no head if its `Head.unsureness` is above this. None takes the number of the
+            landmark model's card; infinity keeps every box. Heads in boxes and windows of the caller's are always kept.
 
     Raises:
         AnymarkError: a number out of its range; at first use, no such model or provider.
@@ -100,14 +133,10 @@ class Detector:
         providers: Sequence[str] | None = None,
         threads: int | None = None,
         search_px: int = SEARCH_PX,
-        looks: int = 2,
         most_unsure: float | None = None,
     ) -> None:
-        if looks < 1:
-            raise AnymarkError(f"looks must be at least 1, not {looks}")
         if most_unsure is not None and not most_unsure > 0:
             raise AnymarkError(f"most_unsure must be above 0, not {most_unsure}")
-        self._looks = looks
         self._names = (model, locator)
         self._options = (providers, threads)
         self._search_px = search_px
@@ -133,8 +162,8 @@ class Detector:
 
         Args:
             image: A file, a Pillow image or an array; see `open_photo`.
-            windows: Where the heads are, in pixels of the photo, when you know (the next frame of a video): their order
-                is kept. None searches the photo, largest head first.
+            windows: Roughly where the heads are, in pixels of the photo, when you know (the next frame of a video):
+                their order is kept. None searches the photo, largest head first.
 
         Raises:
             AnymarkError: a bad photo, window or model.
@@ -144,7 +173,7 @@ class Detector:
             return self._located(photo, None)
         if not isinstance(windows, Sequence) or not all(isinstance(window, Window) for window in windows):
             raise AnymarkError(f"windows must be a list of anymark.Window, not {windows!r:.80}")
-        return self._encode([self._view(photo, window, self._box_of(window), 1.0) for window in windows])
+        return self._encode(photo, windows, [1.0] * len(windows))
 
     def detect(
         self,
@@ -158,14 +187,13 @@ class Detector:
         Args:
             image: A file, a Pillow image or an array; see `open_photo`.
             layout: What to look for.
-            boxes: (M, 4) faces [x0, y0, x1, y1] in pixels, when you know them: their order is kept.
+            boxes: (M, 4) faces [x0, y0, x1, y1] in pixels, when you know them, roughly: their order is kept.
             max_heads: The first so many only.
 
         Raises:
             AnymarkError: a bad photo, layout, box or model.
         """
-        if max_heads is not None and max_heads < 1:
-            raise AnymarkError(f"max_heads must be at least 1, not {max_heads}")
+        _check_max_heads(max_heads)
         asked, photo = as_layout(layout), open_photo(image)
         if boxes is None:
             heads = self._located(photo, max_heads)
@@ -179,101 +207,98 @@ class Detector:
     ) -> list[list[Landmarks] | AnymarkError]:
         """`detect` for many photos: one list of heads a photo, in the order given.
 
-        A bad photo does not stop the others: the AnymarkError that says why stands in its place, told by `isinstance`.
-        Photos are opened one after another and let go once they are done, so `images` may be a generator.
+        A bad photo does not stop the others: the AnymarkError that says why stands in its place, told by `isinstance`;
+        so it does where an answer of the networks is not finite. Photos are opened one after another and let go once
+        they are done, so `images` may be a generator.
 
         Raises:
             AnymarkError: nothing can be done at all: a bad layout, max_heads or model.
         """
+        _check_max_heads(max_heads)
         asked = as_layout(layout)
         self.load()
+        self.landmarker.data_set_code(asked)  # is it one of this model's?
         results: list[list[Landmarks] | AnymarkError] = []
         for image in images:
             try:
-                photo = open_photo(image)
+                results.append(self.detect(image, asked, max_heads=max_heads))
             except AnymarkError as error:
                 results.append(AnymarkError(str(error)))  # a new one: what was raised keeps the pixels in its traceback
-            else:
-                results.append(self.detect(photo, asked, max_heads=max_heads))
         return results
 
     def _located(self, photo: Photo, max_heads: int | None) -> list[Head]:
         """The heads of a photo, largest first, without what the landmark model does not recognise as one."""
         most = self.landmarker.most_unsure if self._most_unsure is None else self._most_unsure
-        heads = [head for head in self._heads_in(photo, self.locator.locate(photo)) if unsureness(head) <= most]
-        # two boxes of the locator may have come to lie on one face at the second look
+        heads = [head for head in self._heads_in(photo, self.locator.locate(photo)) if head.unsureness <= most]
+        # two boxes of the locator may have led to one face
         boxes = np.array([head.box_px for head in heads]).reshape(-1, 4)
         kept = one_a_face(boxes, np.array([head.score for head in heads]))
         return [heads[i] for i in kept][:max_heads]
 
     def _heads_in(self, photo: Photo, boxes: Sequence[Box]) -> list[Head]:
-        heads = self._righted(photo, boxes, self._look(photo, boxes))
-        for _ in range(self._looks - 1):
-            heads = self._look(photo, [found_face(head) for head in heads])
+        """The head of each box. It may lie on its side or upside down, which locators tell badly: where a head is
+        unsure, the surest of four quarter turns."""
+        heads = self._look(photo, boxes)
+        for i, (box, head) in enumerate(zip(boxes, heads, strict=True)):
+            if head.unsureness > self.landmarker.most_unsure:
+                turned = [replace(box, roll_rad=box.roll_rad + k * math.pi / 2) for k in (1, 2, 3)]
+                heads[i] = min([head, *self._look(photo, turned)], key=lambda each: each.unsureness)
         return heads
 
-    def _righted(self, photo: Photo, boxes: Sequence[Box], heads: Sequence[Head]) -> list[Head]:
-        """Heads that may lie on their sides or upside down, which locators tell badly: the surest of four looks."""
-        out = list(heads)
-        for i, (box, head) in enumerate(zip(boxes, heads, strict=True)):
-            if unsureness(head) > self.landmarker.most_unsure:
-                turned = [Box(box.box_px, box.score, box.roll_rad + k * math.pi / 2) for k in (1, 2, 3)]
-                out[i] = min([head, *self._look(photo, turned)], key=unsureness)
-        return out
-
     def _look(self, photo: Photo, boxes: Sequence[Box]) -> list[Head]:
-        scale = self.landmarker.window_scale
-        windows = [Window.from_box(box.box_px, scale, box.roll_rad) for box in boxes]
-        views = [self._view(photo, window, box.box_px, box.score) for window, box in zip(windows, boxes, strict=True)]
-        return self._encode(views)
+        windows = [Window.from_box(box.box_px, self.landmarker.window_scale, box.roll_rad) for box in boxes]
+        return self._encode(photo, windows, [box.score for box in boxes])
 
-    def _view(self, photo: Photo, window: Window, box_px: npt.NDArray[np.float64], score: float) -> _View:
-        pixels = crop(photo.pixels, window.scaled(1 / photo.shrink), self.landmarker.input_size)
-        return _View(window, box_px, score, photo.full_size_px, pixels)
-
-    def _box_of(self, window: Window) -> npt.NDArray[np.float64]:
-        half = window.side_px / 2 / self.landmarker.window_scale
-        return np.concatenate([window.centre_px - half, window.centre_px + half])
-
-    def _encode(self, views: Sequence[_View]) -> list[Head]:
-        if not views:
+    def _encode(self, photo: Photo, windows: Sequence[Window], scores: Sequence[float]) -> list[Head]:
+        """The head of each window, in their order."""
+        if not windows:
             return []
-        codes = self.landmarker.encode(np.stack([view.pixels for view in views]))
-        return [
-            Head(code, view.window, view.box_px, view.score, view.image_size_px, self.landmarker)
-            for code, view in zip(codes, views, strict=True)
-        ]
+        thetas = np.tile(np.eye(2, 3), (len(windows), 1, 1))
+        if self.landmarker.crop_size is not None:
+            thetas = self.landmarker.crops(_cut(photo, windows, self.landmarker.crop_size))
+        crops = [Crop.inside(window, theta) for window, theta in zip(windows, thetas, strict=True)]
+        codes, cameras = self.landmarker.encode(_cut(photo, crops, self.landmarker.input_size))
+        found = zip(codes, cameras, windows, crops, scores, strict=True)
+        return [self._head(photo, *parts) for parts in found]
+
+    def _head(
+        self,
+        photo: Photo,
+        code: npt.NDArray[np.float32],
+        camera: npt.NDArray[np.float32],
+        window: Window,
+        crop: Crop,
+        score: float,
+    ) -> Head:
+        found = self.landmarker.landmarks(code, camera, as_layout("mediapipe478"))
+        box, roll = _face(crop.to_image(found.xy).astype(np.float64))
+        sigma = float(np.median(found.sigma[:FACE_MESH_POINTS])) * crop.side_px / 2
+        unsureness = sigma / float((box[2:] - box[:2]).max())
+        size = photo.full_size_px
+        return Head(code, camera, window, crop, box, roll, unsureness, score, size, self.landmarker)
 
 
-@dataclass(frozen=True, eq=False)
-class _View:
-    """A head cut out of its photo, before it is encoded."""
-
-    window: Window
-    box_px: npt.NDArray[np.float64]
-    score: float
-    image_size_px: tuple[int, int]
-    pixels: npt.NDArray[np.uint8]
+def _cut(photo: Photo, squares: Sequence[Window | Crop], size: int) -> npt.NDArray[np.uint8]:
+    """(B, size, size, 3) what the photo shows in each of B windows or crops, in pixels of the photo."""
+    return np.stack([crop(photo.pixels, square.scaled(1 / photo.shrink), size) for square in squares])
 
 
-def found_face(head: Head) -> Box:
-    """The face's box and roll as the landmarks of a first look show them."""
-    points = head.query("mediapipe478").xy_px.astype(np.float64)
-    face, eyes = points[:FACE_MESH_POINTS], points[np.array(EYE_CORNERS)].mean(1)
-    roll = roll_of(np.concatenate([face.min(0), face.max(0), *eyes]))
+def _face(points_px: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], float]:
+    """The box (4,) and the roll of the face whose mediapipe478 (478, 2) these are."""
+    face, eyes = points_px[:FACE_MESH_POINTS], points_px[np.array(EYE_CORNERS)].mean(1)
+    roll = roll_of(np.concatenate([check_box([*face.min(0), *face.max(0)]), *eyes]))
     # the box of the face as it lies upright in its window, about the same centre: the window is turned, not the box
     cos, sin = math.cos(roll), math.sin(roll)
     turn = np.array([[cos, -sin], [sin, cos]])
     upright = face @ turn
     low, high = upright.min(0), upright.max(0)
     centre, half = turn @ (low + high) / 2, (high - low) / 2
-    return Box(np.concatenate([centre - half, centre + half]), head.score, roll)
+    return np.concatenate([centre - half, centre + half]), roll
 
 
-def unsureness(head: Head) -> float:
-    """The median sigma of the face mesh over the longer side of the face's box."""
-    sigma_px = head.query("mediapipe478").sigma_px[:FACE_MESH_POINTS]
-    return float(np.median(sigma_px)) / float((head.box_px[2:] - head.box_px[:2]).max())
+def _check_max_heads(max_heads: int | None) -> None:
+    if max_heads is not None and max_heads < 1:
+        raise AnymarkError(f"max_heads must be at least 1, not {max_heads}")
 
 
 def as_layout(points: Points) -> Layout:

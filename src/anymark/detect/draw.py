@@ -27,6 +27,8 @@ _PALETTE = (
 )
 _HALO = (10, 14, 20, 255)
 _EDGE_ALPHA = 150
+_HIDDEN_ALPHA = 0.35  # of edges and dense points, over that of visible ones
+_LEAST_VISIBLE = 0.5
 _DENSE = 1500  # layouts with more points get bare dots that the face shows through
 _DENSE_ALPHA = 170
 _FEW = 100  # layouts with at most so many points may overlap on a small face rather than vanish
@@ -36,6 +38,8 @@ _MOST_OVERLAY_PIXELS = 16_000_000
 
 def draw(image: Source, faces: Sequence[Landmarks], point_px: float | None = None) -> Image.Image:
     """A copy of a photo with landmarks on it, coloured by the layout's regions, lines along its edges.
+
+    Points that are more likely hidden than visible are hollow; in dense layouts, and along edges, faint.
 
     Args:
         image: The photo; see `open_photo`. Those above its working size are drawn at that size.
@@ -84,7 +88,8 @@ def _draw_face(canvas: Image.Image, face: Landmarks, shrink: int, point_px: floa
     factor = next((f for f in (4, 3, 2) if width * height * f * f <= _MOST_OVERLAY_PIXELS), 1)
     overlay = Image.new("RGBA", (width * factor, height * factor))
     # Pillow draws in coordinates of pixel centres.
-    _draw_layout(ImageDraw.Draw(overlay), face.layout, ((xy - low) * factor - 0.5).astype(np.float32), radius * factor)
+    places = ((xy - low) * factor - 0.5).astype(np.float32)
+    _draw_layout(ImageDraw.Draw(overlay), face.layout, places, face.visible >= _LEAST_VISIBLE, radius * factor)
     patch = canvas.crop((*low.tolist(), *high.tolist())).convert("RGBA")
     patch.alpha_composite(overlay.reduce(factor) if factor > 1 else overlay)
     canvas.paste(patch.convert("RGB"), tuple(low.tolist()))
@@ -97,17 +102,30 @@ def _radius(xy: npt.NDArray[np.float32], face_px: float) -> float:
     return max(_LEAST_RADIUS if len(xy) <= _FEW else 0.3, min(0.01 * face_px, 0.3 * apart))
 
 
-def _draw_layout(pen: ImageDraw.ImageDraw, layout: Layout, xy: npt.NDArray[np.float32], radius: float) -> None:
+def _draw_layout(
+    pen: ImageDraw.ImageDraw,
+    layout: Layout,
+    xy: npt.NDArray[np.float32],
+    shown: npt.NDArray[np.bool_],
+    radius: float,
+) -> None:
     colours = point_colours(layout)
-    if layout.edges is not None and len(layout) <= _DENSE:
+    points = list(zip(xy.tolist(), colours.tolist(), shown.tolist(), strict=True))
+    if len(layout) > _DENSE:
+        for (x, y), colour, visible in sorted(points, key=lambda point: point[2]):  # the visible ones on top
+            _disc(pen, x, y, radius, (*colour, round(_DENSE_ALPHA * (1 if visible else _HIDDEN_ALPHA))))
+        return
+    if layout.edges is not None:
         for first, second in layout.edges:
-            colour = (*colours[first].tolist(), _EDGE_ALPHA)
+            alpha = round(_EDGE_ALPHA * (1 if shown[first] and shown[second] else _HIDDEN_ALPHA))
+            colour = (*colours[first].tolist(), alpha)
             pen.line((*xy[first].tolist(), *xy[second].tolist()), colour, width=max(1, round(0.7 * radius)))
-    if len(layout) <= _DENSE:
-        for x, y in xy.tolist():
-            _disc(pen, x, y, 1.35 * radius, _HALO)
-    for (x, y), colour in zip(xy.tolist(), colours.tolist(), strict=True):
-        _disc(pen, x, y, radius, (*colour, 255 if len(layout) <= _DENSE else _DENSE_ALPHA))
+    for (x, y), _, _ in points:
+        _disc(pen, x, y, 1.35 * radius, _HALO)
+    for (x, y), colour, visible in points:
+        _disc(pen, x, y, radius, (*colour, 255))
+        if not visible:
+            _disc(pen, x, y, 0.6 * radius, _HALO)
 
 
 def _disc(pen: ImageDraw.ImageDraw, x: float, y: float, radius: float, colour: tuple[int, ...]) -> None:

@@ -19,7 +19,8 @@ from anymark.errors import AnymarkError
 MODELS = Path(__file__).parents[1] / "models"
 """The models that ship in the package."""
 
-CARD_FORMAT = 1
+CARD_FORMATS = {"landmarks": 2, "locator": 1}
+"""Kind of model -> the format of its card."""
 
 _QUIET = 4  # onnxruntime's log level "fatal only": its errors reach us as exceptions, and one line is to be printed
 
@@ -29,7 +30,7 @@ class Model:
 
     Args:
         name_or_folder: A model of the package by name, or a folder.
-        kind: "landmarks" or "locator"; what its card must say.
+        kind: What its card must say, one of `CARD_FORMATS`.
         providers: onnxruntime's execution providers, best first; None is the CPU.
         threads: Threads of a network; None is all cores.
 
@@ -54,30 +55,48 @@ class Model:
         self._threads = threads
 
     def need(self, key: str) -> Any:
-        """A value of the card.
+        """A value of the card; dots in the key lead into its objects.
 
         Raises:
             AnymarkError: the card lacks it.
         """
-        if key not in self.card:
-            raise AnymarkError(f"{self.folder / 'card.json'}: lacks {key!r}")
-        return self.card[key]
+        value: Any = self.card
+        for name in key.split("."):
+            if not isinstance(value, dict) or name not in value:
+                raise AnymarkError(f"{self.folder / 'card.json'}: lacks {key!r}")
+            value = value[name]
+        return value
 
-    def number(self, key: str, default: float | None = None, most: float = 1e6) -> float:
-        """A number of the card, above 0 and at most `most`; `default`, if there is one, where the card lacks it.
+    def number(self, key: str, default: float | None = None, above: float = 0, most: float = 1e6) -> float:
+        """A number of the card within bounds; `default`, if there is one, where the card has no such key.
 
         Raises:
             AnymarkError: the card lacks it without a default, or it is something else.
         """
-        value = self.need(key) if default is None else self.card.get(key, default)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= most:  # NaN fails too
-            raise AnymarkError(
-                f"{self.folder / 'card.json'}: {key!r} must be a number above 0, at most {most:g}, not {value!r:.40}"
-            )
+        value = self.card.get(key, default) if default is not None else self.need(key)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not above < value <= most:  # NaN fails too
+            said = f"must be a number above {above:g}, at most {most:g}, not {value!r:.40}"
+            raise AnymarkError(f"{self.folder / 'card.json'}: {key!r} {said}")
         return float(value)
 
-    def network(self, file: str, outputs: Sequence[str]) -> Network:
+    def whole_number(self, key: str, most: int) -> int:
+        """A whole number of the card, from 1 to `most`.
+
+        Raises:
+            AnymarkError: the card lacks it, or it is something else.
+        """
+        value = self.number(key, most=most)
+        if value != int(value):
+            raise AnymarkError(f"{self.folder / 'card.json'}: {key!r} must be whole, not {value:g}")
+        return int(value)
+
+    def network(self, file: str, outputs: Sequence[str], small: bool = False) -> Network:
         """One of the model's networks, read and checked against the card's SHA-256.
+
+        Args:
+            file: Its name in the folder.
+            outputs: The names of the outputs that are wanted.
+            small: It runs on one thread whatever the model was given: to wake others would take longer.
 
         Raises:
             AnymarkError: the file is missing, empty, not the one of the card, or not a network with these outputs.
@@ -96,8 +115,9 @@ class Model:
             raise AnymarkError(f"{path}: SHA-256 is {found[:12]}..., the card says {str(wanted)[:12]}...")
         options = onnxruntime.SessionOptions()
         options.log_severity_level = _QUIET
-        if self._threads is not None:
-            options.intra_op_num_threads = self._threads
+        threads = 1 if small else self._threads
+        if threads is not None:
+            options.intra_op_num_threads = threads
         try:
             session = onnxruntime.InferenceSession(content, options, providers=self._providers)
         except Exception as error:  # onnxruntime's exceptions share no base class of their own
@@ -160,10 +180,10 @@ def _read_card(path: Path, kind: str) -> dict[str, Any]:
         raise AnymarkError(f"{path}: not a model card ({_first_line(error)})") from None
     if not isinstance(card, dict) or not isinstance(card.get("files", {}), dict):
         raise AnymarkError(f"{path}: not a model card")
-    if card.get("format") != CARD_FORMAT:
-        raise AnymarkError(f"{path}: format {card.get('format')!r}; this anymark reads {CARD_FORMAT}")
     if card.get("kind") != kind:
         raise AnymarkError(f"{path}: a model of kind {card.get('kind')!r}, not {kind!r}")
+    if card.get("format") != CARD_FORMATS[kind]:
+        raise AnymarkError(f"{path}: format {card.get('format')!r}; this anymark reads {CARD_FORMATS[kind]}")
     return card
 
 

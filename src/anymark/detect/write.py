@@ -2,15 +2,18 @@
 
 JSON of one image::
 
-    {"format": 1, "image": "photo.jpg", "size": [width, height], "layout": "ibug68",
+    {"format": 2, "layout": "ibug68", "image": "photo.jpg", "size": [width, height],
      "faces": [{"score": 0.98, "box_px": [x0, y0, x1, y1],
                 "window": {"centre_px": [x, y], "side_px": s, "roll_rad": r},
-                "points": [[x, y, sigma], ...]}]}
+                "crop": [[a, b, x], [c, d, y]],
+                "camera": {"focal_px": f, "principal_px": [x, y], "R_camera_head": [[...], ...],
+                           "t_camera_head_mm": [x, y, z]},
+                "points": [[x, y, sigma, visible], ...], "xyz_mm": [[x, y, z], ...]}]}
 
-JSON of many: ``{"format": 1, "layout": ..., "images": [{"image": ..., "size": ..., "faces": ...}, ...]}``.
+JSON of many: ``{"format": 2, "layout": ..., "images": [{"image": ..., "size": ..., "faces": ...}, ...]}``.
 
-CSV has a row a point: ``image,face,point,name,x_px,y_px,sigma_px``; faces count from 1, points from 0. All in pixels of
-the photo, upright, (0, 0) = outer corner of its top-left pixel.
+CSV has a row a point, see `CSV_COLUMNS`; faces count from 1, points from 0. Pixels are those of the photo, upright,
+(0, 0) = outer corner of its top-left pixel; millimetres those of the head frame.
 """
 
 from __future__ import annotations
@@ -29,9 +32,9 @@ from anymark.canonical import Layout
 from anymark.detect.landmarks import Landmarks
 from anymark.files import atomic, write_json
 
-FORMAT = 1
+FORMAT = 2
 
-CSV_COLUMNS = ("image", "face", "point", "name", "x_px", "y_px", "sigma_px")
+CSV_COLUMNS = ("image", "face", "point", "name", "x_px", "y_px", "sigma_px", "visible", "x_mm", "y_mm", "z_mm")
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,10 +93,11 @@ def csv_file(path: Path) -> Iterator[Callable[[Found], None]]:
         def add(found: Found) -> None:
             names = found.layout.names or ("",) * len(found.layout)
             for number, face in enumerate(found.faces, 1):
-                points = face.to_dict()["points"]
+                numbers = face.to_dict()
+                rows = zip(names, numbers["points"], numbers["xyz_mm"], strict=True)
                 writer.writerows(
-                    (found.name, number, index, name, *point)
-                    for index, (name, point) in enumerate(zip(names, points, strict=True))
+                    (found.name, number, index, name, *point, *xyz_mm)
+                    for index, (name, point, xyz_mm) in enumerate(rows)
                 )
 
         yield add

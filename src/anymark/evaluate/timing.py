@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from anymark.canonical import load_layout
+from anymark.canonical import Layout, load_layout
 from anymark.detect.detector import Detector
 from anymark.detect.image import open_photo
 from anymark.detect.window import Window, crop
@@ -74,17 +74,18 @@ def stages(detector: Detector, photo: Path, seconds: float) -> dict[str, Timing]
     if not heads:
         raise AnymarkError(f"{photo}: no head in it to measure on (give --image FILE)")
     head = heads[0]
-    window = head.window.scaled(1 / opened.shrink)
-    crops = crop(opened.pixels, window, landmarker.input_size)[None]
+    seen = head.crop.scaled(1 / opened.shrink)
+    crops = crop(opened.pixels, seen, landmarker.input_size)[None]
     new_points = _never_twice(layout.points_mm)
     work: dict[str, Callable[[], object]] = {
         "load image": lambda: open_photo(photo),
         "locate": lambda: detector.locator.locate(opened),
-        "crop": lambda: crop(opened.pixels, window, landmarker.input_size),
+        "crop": lambda: crop(opened.pixels, seen, landmarker.input_size),
         "encode": lambda: landmarker.encode(crops),
+        "window to points": lambda: detector.encode(opened, [head.window])[0].query(layout),
         "query, new layout": lambda: head.query(next(new_points)),
         "query, layout seen before": lambda: head.query(layout),
-        "decode": lambda: landmarker.landmarks(head.code, layout.points_mm),
+        "decode": lambda: landmarker.landmarks(head.code, head.camera_vector, layout),
         "all, from file to points": lambda: detector.detect(photo, layout, max_heads=1),
     }
     return {name: measure(do, seconds) for name, do in work.items()}
@@ -101,10 +102,12 @@ def query_rates(detector: Detector, counts: Sequence[int], seconds: float) -> di
     crops = crop(image, Window.from_box(np.array([0, 0, size, size]), 1.0), size)[None]
     points = rng.uniform(-70, 70, (max(counts), 3)).astype(np.float32)
 
-    def frame(asked: npt.NDArray[np.float32]) -> object:
-        return landmarker.landmarks(landmarker.encode(crops)[0], asked)
+    def frame(asked: Layout) -> object:
+        codes, cameras = landmarker.encode(crops)
+        return landmarker.landmarks(codes[0], cameras[0], asked)
 
-    return {count: measure(lambda asked=points[:count]: frame(asked), seconds) for count in counts}
+    layouts = {count: Layout("points", points[:count]) for count in counts}
+    return {count: measure(lambda asked=asked: frame(asked), seconds) for count, asked in layouts.items()}
 
 
 def answer(request: Request) -> dict[str, dict[str, dict[str, float]]]:

@@ -1,5 +1,5 @@
-"""From weights to a model's folder: encode.onnx, query.onnx and card.json for run time, weights.safetensors to train on
-from."""
+"""From weights to a model's folder: crop.onnx, encode.onnx, query.onnx, decode.onnx and card.json for run time,
+weights.safetensors to train on from."""
 
 from __future__ import annotations
 
@@ -21,48 +21,78 @@ from jaxtyping import Float, UInt8
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from anymark.detect.model import CARD_FORMATS
 from anymark.errors import AnymarkError
-from anymark.learn.models.landmarker import Landmarker
-from anymark.learn.models.predictors import BasisPredictor
+from anymark.learn.data.geometry import identity
+from anymark.learn.models.camera import Cameras
+from anymark.learn.models.crop import SpatialTransformer
+from anymark.learn.models.deformer import REFERENCE
+from anymark.learn.models.landmarker import Answer, Landmarker
+from anymark.learn.models.predictors import MEAN_HALF_WINDOW_MM
 from anymark.learn.train.recipe import WEIGHTS, LandmarkRecipe
 
+CROP, ENCODE, QUERY, DECODE = "crop.onnx", "encode.onnx", "query.onnx", "decode.onnx"
 OPSET = 20
-TOLERANCE_PX = 0.01
-"""Largest difference to torch, in pixels of the input; that of log sigma may be a tenth of it."""
+TOLERANCE_PX = 0.02
+"""Largest difference to torch, in pixels of the input; millimetres count as pixels of a usual
+crop, a log or logit of 1 as a tenth of a pixel."""
+
+
+class CropGraph(nn.Module):
+    """Windows as bytes -> crop coordinates to window coordinates."""
+
+    def __init__(self, crop: SpatialTransformer) -> None:
+        super().__init__()
+        self.crop = crop
+
+    def forward(self, image: UInt8[Tensor, "B C C 3"]) -> Float[Tensor, "B 2 3"]:
+        return self.crop(image.permute(0, 3, 1, 2).float() / 255)
 
 
 class EncodeGraph(nn.Module):
-    """Windows as bytes -> what a predictor needs of the image."""
+    """Crops as bytes -> what the decoder needs of the image: the predictor's code and the camera."""
 
     def __init__(self, model: Landmarker) -> None:
         super().__init__()
         self.model = model
 
-    def forward(self, image: UInt8[Tensor, "B S S 3"]) -> Tensor:
-        x = image.permute(0, 3, 1, 2).float() / 255
-        return self.model.predictor.code(self.model.encoder(x))
+    def forward(self, image: UInt8[Tensor, "B S S 3"]) -> tuple[Tensor, Float[Tensor, "B 13"]]:
+        features = self.model.encoder(image.permute(0, 3, 1, 2).float() / 255)
+        return self.model.predictor.code(features), self.model.cameras(features).flat()
 
 
-class BasisGraph(nn.Module):
-    """Canonical points -> their basis; the image's coefficients are applied outside of the graph."""
+class QueryGraph(nn.Module):
+    """Canonical points and a data set code -> where they lie on the head, and their encoding."""
 
-    def __init__(self, predictor: BasisPredictor) -> None:
+    def __init__(self, model: Landmarker) -> None:
         super().__init__()
-        self.predictor = predictor
+        self.model = model
 
-    def forward(self, points_mm: Float[Tensor, "N 3"]) -> Float[Tensor, "N K"]:
-        return self.predictor.query(points_mm)
+    def forward(
+        self, points_mm: Float[Tensor, "N 3"], dataset: Float[Tensor, " E"]
+    ) -> tuple[Float[Tensor, "N 3"], Float[Tensor, "N Q"]]:
+        points, query = self.model.query(points_mm[None], dataset[None])
+        return points[0], query[0]
 
 
 class DecodeGraph(nn.Module):
-    """An image's code and canonical points -> landmarks."""
+    """Heads and queries -> landmarks: x, y, log sigma, logit of being seen, X, Y, Z."""
 
-    def __init__(self, predictor: Any) -> None:
+    def __init__(self, model: Landmarker) -> None:
         super().__init__()
-        self.predictor = predictor
+        self.model = model
 
-    def forward(self, code: Float[Tensor, "B C"], points_mm: Float[Tensor, "N 3"]) -> Float[Tensor, "B N 3"]:
-        return self.predictor.decode(code, self.predictor.query(points_mm)[None])
+    def forward(
+        self, code: Tensor, camera: Float[Tensor, "B 13"], points_mm: Float[Tensor, "N 3"], query: Float[Tensor, "N Q"]
+    ) -> Float[Tensor, "B N 7"]:
+        theta = identity(len(camera), camera)
+        answer = self.model.decode(theta, code, Cameras.from_flat(camera), points_mm[None], query[None])
+        return joined(answer)
+
+
+def joined(answer: Answer) -> Float[Tensor, "B N 7"]:
+    """Landmarks as the graph gives them."""
+    return torch.cat([answer.xy, answer.log_sigma[..., None], answer.visible[..., None], answer.xyz_mm], -1)
 
 
 def export_landmarker(
@@ -71,7 +101,8 @@ def export_landmarker(
     out: Path,
     *,
     name: str,
-    windows: UInt8[np.ndarray, "B S S 3"],
+    windows: UInt8[np.ndarray, "B C C 3"],
+    crops: UInt8[np.ndarray, "B S S 3"],
     points_mm: Float[np.ndarray, "N 3"],
     card: Mapping[str, Any],
 ) -> Path:
@@ -79,45 +110,62 @@ def export_landmarker(
 
     Args:
         out: the folder; it is replaced whole, and only by a model that passed the check.
-        windows: real windows to check on, RGB bytes.
+        windows: real windows to check S on, RGB bytes.
+        crops: real crops to check the rest on.
         points_mm: canonical points to check on.
         card: what else the card says: data, licence, metrics.
 
     Raises:
-        AnymarkError: onnxruntime and torch disagree by more than `TOLERANCE_PX`, or `out` holds what is no model.
+        AnymarkError: onnxruntime and torch disagree by more than `TOLERANCE_PX`, the head is 2D, or `out` holds what is
+            no model.
     """
+    if model.camera is None:
+        raise AnymarkError(f"{name}: a 2D head is for comparison in training; run time reads 3D heads alone")
     model = model.cpu().eval()
-    image, points = torch.from_numpy(windows), torch.tensor(points_mm)  # a layout's points are read-only
+    window, crop, points = torch.from_numpy(windows), torch.from_numpy(crops), torch.tensor(points_mm)
     batch, count = torch.export.Dim("batch", min=1, max=4096), torch.export.Dim("points", min=1, max=10_000_000)
+    last = len(model.deformer.names) - 1 if model.deformer is not None else 0
     with model_folder(out) as folder:
         with torch.no_grad():
-            encode, shapes = EncodeGraph(model), {"image": {0: batch}}
-            if isinstance(model.predictor, BasisPredictor):
-                _export(encode, {"image": image}, "coefficients", shapes, folder / "encode.onnx")
-                query = BasisGraph(model.predictor)
-                _export(query, {"points_mm": points}, "basis", {"points_mm": {0: count}}, folder / "query.onnx")
-            else:
-                _export(encode, {"image": image}, "code", shapes, folder / "encode.onnx")
-                inputs = {"code": encode(image), "points_mm": points}
-                shapes = {"code": {0: batch}, "points_mm": {0: count}}
-                _export(DecodeGraph(model.predictor), inputs, "landmarks", shapes, folder / "query.onnx")
-            want = model(image.permute(0, 3, 1, 2).float() / 255, points[None]).numpy()
-        difference = np.abs(run_exported(folder, windows, points_mm) - want).max((0, 1))
-        worst_px = float(difference[:2].max()) * recipe.encoder.input_size / 2
-        if not (worst_px <= TOLERANCE_PX and difference[2] <= TOLERANCE_PX / 10):
+            dataset = model.codes(torch.tensor([last]))[0]
+            if model.crop is not None:
+                _export(CropGraph(model.crop), {"image": window}, ["crop"], {"image": {0: batch}}, folder / CROP)
+            encode, query, decode = EncodeGraph(model), QueryGraph(model), DecodeGraph(model)
+            _export(encode, {"image": crop}, ["code", "camera"], {"image": {0: batch}}, folder / ENCODE)
+            asked = {"points_mm": points, "dataset": dataset}
+            _export(query, asked, ["deformed_mm", "query"], {"points_mm": {0: count}, "dataset": None}, folder / QUERY)
+            inputs: dict[str, Tensor] = dict(
+                zip(("code", "camera", "points_mm", "query"), (*encode(crop), *query(**asked)), strict=True)
+            )
+            shapes = {key: {0: batch if key in ("code", "camera") else count} for key in inputs}
+            _export(decode, inputs, ["landmarks"], shapes, folder / DECODE)
+            seen = crop.permute(0, 3, 1, 2).float() / 255
+            answer = model(window.permute(0, 3, 1, 2).float() / 255, lambda _: seen, points[None], torch.tensor([last]))
+            want_theta, want = answer.theta.numpy(), joined(answer).numpy()
+        theta, found = run_exported(folder, windows, crops, points_mm, dataset.numpy())
+        half = recipe.encoder.input_size / 2
+        units = np.array([half, half, 0.1, 0.1, *3 * [half / MEAN_HALF_WINDOW_MM]])
+        worst_px = float((np.abs(found - want).max((0, 1)) * units).max())
+        worst_px = max(worst_px, float(np.abs(theta - want_theta).max()) * recipe.crop.input_size / 2)
+        if not worst_px <= TOLERANCE_PX:
             raise AnymarkError(f"{name}: the exported model differs from torch by {worst_px:.2g} px")
         state = {key: value.contiguous() for key, value in model.state_dict().items()}
         (folder / WEIGHTS).write_bytes(save(state))
+        names = (REFERENCE,) if model.deformer is None else model.deformer.names
+        codes = {key: model.codes(torch.tensor([i]))[0].tolist() for i, key in enumerate(names)}
+        crop_kind, crop_size = recipe.crop.kind, recipe.crop.input_size
         write_card(
             folder,
             {
-                "format": 1,
+                "format": CARD_FORMATS["landmarks"],
                 "kind": "landmarks",
                 "name": name,
                 "predictor": recipe.predictor.kind,
                 "backbone": recipe.encoder.backbone,
+                "crop": None if model.crop is None else {"kind": crop_kind, "input_size": crop_size},
                 "input_size": recipe.encoder.input_size,
                 "window_scale": recipe.data.window_scale,
+                "codes": codes,
                 "parameters": sum(p.numel() for p in model.parameters()),
                 "exported": date.today().isoformat(),
                 "onnx_difference_px": round(worst_px, 5),
@@ -128,17 +176,24 @@ def export_landmarker(
 
 
 def run_exported(
-    folder: Path, windows: UInt8[np.ndarray, "B S S 3"], points_mm: Float[np.ndarray, "N 3"]
-) -> Float[np.ndarray, "B N 3"]:
-    """The landmarks of an exported model through onnxruntime alone."""
-    encode, query = (
-        onnxruntime.InferenceSession(folder / file, providers=["CPUExecutionProvider"])
-        for file in ("encode.onnx", "query.onnx")
-    )
-    code = np.asarray(encode.run(None, {"image": windows})[0])
-    if "code" in {i.name for i in query.get_inputs()}:
-        return np.asarray(query.run(None, {"code": code, "points_mm": points_mm})[0])
-    return np.asarray(query.run(None, {"points_mm": points_mm})[0]) @ code
+    folder: Path,
+    windows: UInt8[np.ndarray, "B C C 3"],
+    crops: UInt8[np.ndarray, "B S S 3"],
+    points_mm: Float[np.ndarray, "N 3"],
+    dataset: Float[np.ndarray, " E"],
+) -> tuple[Float[np.ndarray, "B 2 3"], Float[np.ndarray, "B N 7"]]:
+    """theta of the windows and landmarks of the crops, of an exported model through onnxruntime alone."""
+
+    def run(file: str, **inputs: np.ndarray) -> list[np.ndarray]:
+        session = onnxruntime.InferenceSession(folder / file, providers=["CPUExecutionProvider"])
+        return [np.asarray(output) for output in session.run(None, inputs)]
+
+    theta = np.broadcast_to(np.eye(2, 3, dtype=np.float32), (len(windows), 2, 3))
+    if (folder / CROP).exists():
+        (theta,) = run(CROP, image=windows)
+    code, camera = run(ENCODE, image=crops)
+    points, query = run(QUERY, points_mm=points_mm, dataset=dataset)
+    return theta, run(DECODE, code=code, camera=camera, points_mm=points, query=query)[0]
 
 
 @contextmanager
@@ -171,7 +226,9 @@ def write_card(folder: Path, card: Mapping[str, Any]) -> None:
     (folder / "card.json").write_text(json.dumps({**card, "files": files}, indent=2, ensure_ascii=False) + "\n")
 
 
-def _export(graph: nn.Module, inputs: dict[str, Tensor], output: str, shapes: dict[str, Any], path: Path) -> None:
+def _export(
+    graph: nn.Module, inputs: dict[str, Tensor], outputs: list[str], shapes: dict[str, Any], path: Path
+) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter warns of its own deprecations
         program = torch.onnx.export(
@@ -180,7 +237,7 @@ def _export(graph: nn.Module, inputs: dict[str, Tensor], output: str, shapes: di
             dynamo=True,
             dynamic_shapes=shapes,
             input_names=list(inputs),
-            output_names=[output],
+            output_names=outputs,
             opset_version=OPSET,
             verbose=False,
         )

@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from kornia.enhance import jpeg_codec_differentiable
 from kornia.filters import gaussian_blur2d, motion_blur
 from torch import Generator, Tensor
@@ -60,13 +60,12 @@ def _chance(n: int, p: float, generator: Generator, device: torch.device) -> Ten
 def degrade(
     image: Float[Tensor, "B 3 S S"], config: AppearanceConfig, generator: Generator
 ) -> Float[Tensor, "B 3 S S"]:
-    """Windows in 0..1 -> the same windows as worse cameras, light and obstacles would show them, in 0..1."""
+    """Windows in 0..1 -> the same windows as worse cameras and light would show them, in 0..1."""
     n, device = len(image), image.device
 
     def uniform(m: int, low: float, high: float) -> Tensor:
         return torch.rand(m, generator=generator, device=device) * (high - low) + low
 
-    image = _occlude(image, config, generator)
     image = _recolour(image, config, generator)
     if len(i := _chance(n, config.light, generator, device)):
         image[i] *= _light(len(i), image.shape[-1], generator, device)
@@ -87,6 +86,34 @@ def degrade(
     if len(i := _chance(n, config.jpeg, generator, device)) and image.shape[-1] % 16 == 0:
         image[i] = jpeg_codec_differentiable(image[i], uniform(len(i), 20, 80)).clamp(0, 1)
     return image
+
+
+def occlude(
+    image: Float[Tensor, "B 3 S S"], config: AppearanceConfig, generator: Generator
+) -> tuple[Float[Tensor, "B 3 S S"], Bool[Tensor, "B S S"]]:
+    """Rolled rectangles and ellipses over some windows, of one colour or cut from the next window; and where."""
+    n, size, device = len(image), image.shape[-1], image.device
+    i = _chance(n, config.patch, generator, device)
+    m = len(i)
+    covered = torch.zeros(n, size, size, dtype=torch.bool, device=device)
+    if m == 0:
+        return image, covered
+    along = torch.linspace(-1, 1, size, device=device)
+    centre = torch.rand(m, 2, 1, 1, generator=generator, device=device) * 1.6 - 0.8
+    radius = torch.rand(m, 2, 1, 1, generator=generator, device=device) * 0.35 + 0.06
+    angle = torch.rand(m, 1, 1, generator=generator, device=device) * math.pi
+    x, y = along[None, None] - centre[:, 0], along[None, :, None] - centre[:, 1]
+    u = (angle.cos() * x + angle.sin() * y) / radius[:, 0]
+    v = (angle.cos() * y - angle.sin() * x) / radius[:, 1]
+    ellipse = torch.rand(m, 1, 1, generator=generator, device=device) < 0.5
+    mask = torch.where(ellipse, u**2 + v**2 < 1, torch.maximum(u.abs(), v.abs()) < 1)[:, None]
+    flat = torch.rand(m, 3, 1, 1, generator=generator, device=device)
+    other = image[(i + 1) % n]
+    filling = torch.where(torch.rand(m, 1, 1, 1, generator=generator, device=device) < 0.5, flat, other)
+    image = image.clone()
+    image[i] = torch.where(mask, filling, image[i])
+    covered[i] = mask[:, 0]
+    return image, covered
 
 
 def _recolour(image: Tensor, config: AppearanceConfig, generator: Generator) -> Tensor:
@@ -122,27 +149,3 @@ def _light(n: int, size: int, generator: Generator, device: torch.device) -> Ten
     along = torch.linspace(-1, 1, size, device=device)
     ramp = angle.cos()[:, None, None] * along[None, None] + angle.sin()[:, None, None] * along[None, :, None]
     return (1 + strength[:, None, None] * ramp).clamp(min=0.05)[:, None]
-
-
-def _occlude(image: Tensor, config: AppearanceConfig, generator: Generator) -> Tensor:
-    """Rolled rectangles and ellipses over part of the window, of one colour or cut from the next window."""
-    n, size, device = len(image), image.shape[-1], image.device
-    i = _chance(n, config.patch, generator, device)
-    m = len(i)
-    if m == 0:
-        return image
-    along = torch.linspace(-1, 1, size, device=device)
-    centre = torch.rand(m, 2, 1, 1, generator=generator, device=device) * 1.6 - 0.8
-    radius = torch.rand(m, 2, 1, 1, generator=generator, device=device) * 0.35 + 0.06
-    angle = torch.rand(m, 1, 1, generator=generator, device=device) * math.pi
-    x, y = along[None, None] - centre[:, 0], along[None, :, None] - centre[:, 1]
-    u = (angle.cos() * x + angle.sin() * y) / radius[:, 0]
-    v = (angle.cos() * y - angle.sin() * x) / radius[:, 1]
-    ellipse = torch.rand(m, 1, 1, generator=generator, device=device) < 0.5
-    mask = torch.where(ellipse, u**2 + v**2 < 1, torch.maximum(u.abs(), v.abs()) < 1)[:, None]
-    flat = torch.rand(m, 3, 1, 1, generator=generator, device=device)
-    other = image[(i + 1) % n]
-    filling = torch.where(torch.rand(m, 1, 1, 1, generator=generator, device=device) < 0.5, flat, other)
-    image = image.clone()
-    image[i] = torch.where(mask, filling, image[i])
-    return image

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -98,6 +99,12 @@ def _letters(count: int, rng: np.random.Generator) -> str:
     codes = rng.integers(97, 123, count) if rng.random() < 0.7 else rng.integers(33, 127, count)
     spaces = rng.random(count) < 0.15
     return "".join(" " if space else chr(code) for code, space in zip(codes, spaces, strict=True))
+
+
+def panorama_folder(photos: Path) -> Path:
+    """`hdri` in $ANYMARK_ASSETS or, where that is not set, in `assets` beside the photos."""
+    assets = os.environ.get("ANYMARK_ASSETS")
+    return (Path(assets) if assets else photos.parent / "assets") / "hdri"
 
 
 def load_backgrounds(

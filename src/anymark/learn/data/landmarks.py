@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Generator, Tensor
+from torch.nn import functional as F
 
 from anymark.canonical import load_layout
 from anymark.canonical.kriging import extension_weights
 from anymark.canonical.layout import Layout
 from anymark.errors import AnymarkError
-from anymark.learn.data.appearance import AppearanceConfig, degrade
-from anymark.learn.data.geometry import GeometryConfig, cut_windows, is_mirrored, sample_windows, to_window
+from anymark.learn.data.appearance import AppearanceConfig, degrade, occlude
+from anymark.learn.data.geometry import (
+    GeometryConfig,
+    compose,
+    cut_windows,
+    follow,
+    identity,
+    is_mirrored,
+    nearby_windows,
+    pixel_centres,
+    sample_windows,
+    to_photo,
+)
 from anymark.learn.data.photos import TENSORS, PhotoSet
 
 TRIANGLE_REACH = 1.4
@@ -23,15 +35,89 @@ TRIANGLE_REACH = 1.4
 them is extrapolated: it carries the learned function a few millimetres past the layout's rim, and off its surface."""
 
 
+TWINS_SCALE, TWINS_SHIFT, TWINS_ROLL_DEG = 0.03, 0.02, 2.0
+"""How two windows of a pair of twins differ, as standard deviations (`nearby_windows`)."""
+
+
+@dataclass(frozen=True)
+class Views:
+    """Photos of one set, and where to look at them."""
+
+    photos: Float[Tensor, "B 3 H W"]
+    """RGB in 0..1."""
+    window: Float[Tensor, "B 2 3"]
+    """Window coordinates -> photo pixels."""
+    valid_box_px: Float[Tensor, "B 4"]
+    around: Float[Tensor, "B 3 Z Z"]
+    """What lies around each photo: a picture that fills its window, or a colour (Z = 1),"""
+    smear: Bool[Tensor, " B"]
+    """or whether the photo's border goes on there."""
+
+    def cut(self, theta: Float[Tensor, "B 2 3"], size: int) -> Float[Tensor, "B 3 S S"]:
+        """The pixels of crops of the windows."""
+        around = self.around
+        if around.shape[-1] > 1:
+            grid = to_photo(pixel_centres(size, theta.device).flatten(0, 1)[None], theta).unflatten(1, (size, size))
+            around = F.grid_sample(around, grid, padding_mode="reflection", align_corners=False)
+        window = compose(self.window, theta)
+        return cut_windows(self.photos, window, size, self.valid_box_px, around, self.smear)
+
+
+@dataclass
+class Looker:
+    """Cuts the crops that S asks for, as bad cameras would show them; what a model calls once a batch."""
+
+    views: Sequence[Views]
+    size: int
+    appearance: AppearanceConfig
+    generator: Generator
+    covered: Bool[Tensor, "B S S"] | None = field(default=None, init=False)
+    """Which pixels of the last crops things were put over."""
+
+    def __call__(self, theta: Float[Tensor, "B 2 3"]) -> Float[Tensor, "B 3 S S"]:
+        with torch.no_grad():
+            thetas = theta.detach().split([len(view.window) for view in self.views])
+            parts = [v.cut(t, self.size) for v, t in zip(self.views, thetas, strict=True)]
+            image, self.covered = occlude(torch.cat(parts), self.appearance, self.generator)
+            image = degrade(image, self.appearance, self.generator)
+        return follow(image, theta).contiguous(memory_format=torch.channels_last)
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What is known of B samples and Q queries each; what is not known is NaN."""
+
+    xy_px: Float[Tensor, "B Q 2"]
+    """Pixels of the photo."""
+    sd_px: Float[Tensor, "B Q"]
+    """How far these may be off along an axis."""
+    xyz_mm: Float[Tensor, "B Q 3"]
+    """In the head frame."""
+    visible: Float[Tensor, "B Q"]
+    """1 seen, 0 hidden."""
+    camera: Float[Tensor, "B 15"]
+    """Of the photo, as `PhotoSet.camera`."""
+    mask: Bool[Tensor, "B Q"]
+    """False where a data set has fewer points than queries."""
+
+
 @dataclass(frozen=True)
 class Batch:
-    """B windows with Q queries each; where a data set has fewer points, `mask` is False."""
+    """B windows with Q queries each."""
 
-    image: Float[Tensor, "B 3 S S"]
+    image: Float[Tensor, "B 3 C C"]
+    """The windows as S sees them."""
+    window: Float[Tensor, "B 2 3"]
+    """Window coordinates -> photo pixels; a window that mirrors has a mirrored head for its truth."""
+    unit_px: Float[Tensor, " B"]
+    """Half the side of the exact window: what errors are measured in."""
+    look: Looker
     queries_mm: Float[Tensor, "B Q 3"]
-    target: Float[Tensor, "B Q 3"]
-    """The queries' landmarks in the window's [-1, 1], and how far these may be off along an axis, in the same unit."""
-    mask: Bool[Tensor, "B Q"]
+    dataset: Int[Tensor, " B"]
+    """Numbers of the data set codes."""
+    truth: Truth
+    twin: Int[Tensor, " B"]
+    """Another sample of the same photo with the same queries, or the sample itself."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +134,8 @@ class LandmarkSet:
     """and how these follow from the labelled ones."""
     further_flip: Int[Tensor, " M"] | None
     weight: float
+    dataset: int
+    """Number of the data set code of whoever labelled it."""
 
     @staticmethod
     def create(
@@ -55,6 +143,7 @@ class LandmarkSet:
         layout: Layout,
         weight: float,
         device: torch.device,
+        dataset: int = 0,
         further_mm: Float[np.ndarray, "M 3"] | None = None,
     ) -> LandmarkSet:
         """Pair photos with the layout of their labels and move both to `device`.
@@ -90,6 +179,7 @@ class LandmarkSet:
             None if further_weights is None else torch.from_numpy(further_weights).to(device),
             None if further_flip is None else torch.from_numpy(further_flip).to(device),
             weight,
+            dataset,
         )
 
     def guessed(self, points: Float[Tensor, "B P C"]) -> Float[Tensor, "B M C"]:
@@ -105,7 +195,7 @@ class LandmarkSet:
         """A random subset of each sample's points, a quarter of it on triangles, a quarter of the further points.
 
         Points on triangles are what makes the learned function smooth between the labelled points. What the points
-        carry is carried on linearly: places, and how far these may be off.
+        carry is carried on linearly: places, how far these may be off, and what else is known of them.
         """
         n, available = points.shape[:2]
         device = points.device
@@ -129,7 +219,7 @@ class LandmarkSet:
             target.append(further.gather(1, pick[..., None].expand(-1, -1, points.shape[2])))
         pad = count - corners - inside - more
         mask = torch.arange(count, device=device).expand(n, -1) < count - pad
-        padded = [torch.nn.functional.pad(torch.cat(x, 1), (0, 0, 0, pad)) for x in (queries, target)]
+        padded = [F.pad(torch.cat(x, 1), (0, 0, 0, pad)) for x in (queries, target)]
         return padded[0], padded[1], mask
 
 
@@ -142,11 +232,18 @@ class Sampler:
     """
 
     sets: Sequence[LandmarkSet]
-    size: int
+    window_size: int
+    """Side C of the windows as S sees them, pixels."""
+    crop_size: int
+    """Side S of the crops as F sees them, pixels."""
     window_scale: float
     queries: int
+    twins: float
+    """Share of the samples that come in pairs of one photo."""
     geometry: GeometryConfig
     appearance: AppearanceConfig
+    backgrounds: UInt8[Tensor, "N 3 Z Z"] | None = None
+    """Pictures without heads, to lie around photos."""
 
     def __post_init__(self) -> None:
         for data in self.sets:
@@ -160,38 +257,90 @@ class Sampler:
         weights = torch.tensor([s.weight for s in self.sets], device=device)
         which = torch.multinomial(weights, batch, replacement=True, generator=generator)
         counts = torch.bincount(which, minlength=len(self.sets)).tolist()
-        parts = [self._draw_from(s, n, generator) for s, n in zip(self.sets, counts, strict=True) if n]
-        image = degrade(torch.cat([p.image for p in parts]), self.appearance, generator)
-        return Batch(image, *(torch.cat([getattr(p, k) for p in parts]) for k in ("queries_mm", "target", "mask")))
+        drawn = [self._draw_from(s, n, generator) for s, n in zip(self.sets, counts, strict=True) if n]
+        views = [views for views, _ in drawn]
+        starts = np.cumsum([0, *(len(v.window) for v in views)])
+        drawn = [
+            (v, {**labels, "twin": labels["twin"] + start})
+            for (v, labels), start in zip(drawn, starts[:-1], strict=True)
+        ]
+        labels = {key: torch.cat([part[key] for _, part in drawn]) for key in drawn[0][1]}
+        whole = [v.cut(identity(len(v.window), v.window), self.window_size) for v in views]
+        image, _ = occlude(torch.cat(whole), self.appearance, generator)
+        points = labels["points"]
+        truth = Truth(
+            points[..., :2], points[..., 2], points[..., 3:6], points[..., 6], labels["camera"], labels["mask"]
+        )
+        return Batch(
+            degrade(image, self.appearance, generator).contiguous(memory_format=torch.channels_last),
+            torch.cat([v.window for v in views]),
+            labels["unit_px"],
+            Looker(views, self.crop_size, self.appearance, generator),
+            labels["queries_mm"],
+            labels["dataset"],
+            truth,
+            labels["twin"],
+        )
 
-    def _draw_from(self, data: LandmarkSet, n: int, generator: Generator) -> Batch:
-        device = data.points_mm.device
-        index = torch.randint(len(data.photos), (n,), generator=generator, device=device)
-        window = sample_windows(data.photos.box_px[index], self.window_scale, self.geometry, generator)
-        look = torch.rand(n, generator=generator, device=device)
-        fill = torch.rand(n, 3, generator=generator, device=device) * (look > 0.5)[:, None]  # half of them black
-        image = cut_windows(
-            data.photos.images[index].float() / 255,
-            window,
-            self.size,
-            data.photos.valid_box_px[index],
-            fill,
-            smear=look > 0.75,
-        )
-        mirrored, half = is_mirrored(window)[:, None, None], window[:, :, 0].norm(dim=1)[:, None, None]
+    def _draw_from(self, data: LandmarkSet, n: int, generator: Generator) -> tuple[Views, dict[str, Tensor]]:
+        device, photos = data.points_mm.device, data.photos
+        index = torch.randint(len(photos), (n,), generator=generator, device=device)
+        box_px = photos.box_px[index]
+        pairs = round(self.twins * n / 2)
+        first = torch.arange(n, device=device)
+        first[pairs : 2 * pairs] -= pairs  # the samples from `pairs` on show the first ones' photos again
+        index, box_px = index[first], box_px[first]
+        window = sample_windows(box_px, self.window_scale, self.geometry, generator)
+        near = nearby_windows(window[:pairs], TWINS_SCALE, TWINS_SHIFT, TWINS_ROLL_DEG, generator)
+        window[pairs : 2 * pairs] = near
+        look = torch.rand(n, 1, 1, 1, generator=generator, device=device)
+        around = torch.rand(n, 3, 1, 1, generator=generator, device=device) * (look > 0.25)  # some of them black
+        if self.backgrounds is not None:
+            pick = torch.randint(len(self.backgrounds), (n,), generator=generator, device=device)
+            around = torch.where(look > 0.5, self.backgrounds[pick].float() / 255, around)
+        smear = look[:, 0, 0, 0] > 0.85
+        views = Views(photos.images[index].float() / 255, window, photos.valid_box_px[index], around, smear)
+        mirrored = is_mirrored(window)
         points = torch.cat(
-            [to_window(data.photos.points_px[index], window), data.photos.point_sd_px[index][..., None] / half], -1
+            [
+                photos.points_px[index],
+                photos.point_sd_px[index][..., None],
+                photos.points_mm[index].float(),
+                photos.visible[index][..., None].float(),
+            ],
+            -1,
         )
-        if data.flip is not None:
-            points = torch.where(mirrored, points[:, data.flip], points)
+        points = _mirrored(points, data.flip, mirrored)
         if data.further_weights is not None:
             further = data.guessed(points)
         else:
-            labels = data.photos.further_px[index]
-            further = torch.cat([to_window(labels[..., :2], window), labels[..., 2:] / half], -1)
-            if data.further_flip is not None:
-                further = torch.where(mirrored, further[:, data.further_flip], further)
-        return Batch(image, *data.draw_queries(points, further, self.queries, generator))
+            unknown = torch.full_like(photos.further_px[index][..., :1], torch.nan)
+            further = torch.cat([photos.further_px[index], photos.further_mm[index].float(), unknown], -1)
+            further = _mirrored(further, data.further_flip, mirrored)
+        queries_mm, labels, mask = data.draw_queries(points, further, self.queries, generator)
+        twin = first.clone()
+        twin[:pairs] += pairs
+        return views, {
+            "unit_px": self.window_scale / 2 * (box_px[:, 2:] - box_px[:, :2]).amax(1),
+            "queries_mm": queries_mm[first],
+            "points": labels[first],
+            "mask": mask[first],
+            "camera": photos.camera[index],
+            "dataset": torch.full((n,), data.dataset, device=device),
+            "twin": twin,
+        }
+
+
+def _mirrored(
+    points: Float[Tensor, "B P 7"], flip: Int[Tensor, " P"] | None, mirrored: Bool[Tensor, " B"]
+) -> Float[Tensor, "B P 7"]:
+    """Points x, y, sd, X, Y, Z, visible, of mirrored heads where so: left is right, and X is negative. A layout without
+    flip pairs is never mirrored."""
+    if flip is None:
+        return points
+    other = points[:, flip]
+    other[..., 3] = -other[..., 3]
+    return torch.where(mirrored[:, None, None], other, points)
 
 
 def _flips(layouts: Sequence[Layout]) -> Int[np.ndarray, " M"]:

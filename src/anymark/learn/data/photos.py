@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -32,7 +33,20 @@ DATA_CARDS = {
 """What a model card says of each of our own sources, where the recipe says that they are these (`learn.cards`)."""
 
 
-TENSORS = ("images", "points_px", "depth_px", "box_px", "valid_box_px", "label_sd", "point_sd_px", "further_px")
+TENSORS = (
+    "images",
+    "points_px",
+    "depth_px",
+    "box_px",
+    "valid_box_px",
+    "label_sd",
+    "point_sd_px",
+    "points_mm",
+    "visible",
+    "camera",
+    "further_px",
+    "further_mm",
+)
 
 
 @dataclass(frozen=True)
@@ -59,8 +73,16 @@ class PhotoSet:
     """Spread of the teacher's looks, a fraction of the inter-ocular distance; NaN where it looked once."""
     point_sd_px: Float[Tensor, "N P"]
     """Standard deviation of each point's label along an axis, where it is known; else 0."""
+    points_mm: Float[Tensor, "N P 3"]
+    """Where each point of this head lies, in the head frame; NaN where unknown."""
+    visible: Float[Tensor, "N P"]
+    """1 where the photo shows it, 0 where it is hidden; NaN where unknown."""
+    camera: Float[Tensor, "N 15"]
+    """R_camera_head row by row, t_camera_head_mm, focal length and principal point in pixels; NaN where unknown."""
     further_px: Float[Tensor, "N M 3"]
     """Labels of the points of `further` layouts, and their standard deviations; most sets have none."""
+    further_mm: Float[Tensor, "N M 3"]
+    """The same in the head frame."""
     further: tuple[str, ...] = ()
 
     def __len__(self) -> int:
@@ -106,7 +128,11 @@ def load_photos(
         valid_box_px=torch.from_numpy(labels.valid_box_px[chosen] * scale),
         label_sd=torch.from_numpy(labels.label_sd[chosen]),
         point_sd_px=torch.zeros(1, 1).expand(labels.points_px[chosen].shape[:2]),
+        points_mm=torch.full((1, 1, 1), math.nan).expand(*labels.points_px[chosen].shape[:2], 3),
+        visible=torch.full((1, 1), math.nan).expand(labels.points_px[chosen].shape[:2]),
+        camera=torch.full((1, 1), math.nan).expand(len(chosen), 15),
         further_px=torch.zeros(len(chosen), 0, 3),
+        further_mm=torch.zeros(len(chosen), 0, 3),
     )
 
 

@@ -1,8 +1,8 @@
 """Queried landmark predictors P: (features, canonical points) -> landmarks (CLD section 3.2).
 
 All three split into what depends on the image alone (`code`, computed once an image), what depends on the points alone
-(`query`, computed once a layout where the design allows) and `decode`, which joins them. Every landmark has three
-channels: x and y in the window's [-1, 1], and log sigma in the same unit.
+(`query`, computed once a layout) and `decode`, which joins them: so many numbers, `channels`, a point. What they mean
+is up to `anymark.learn.models.landmarker`.
 """
 
 from __future__ import annotations
@@ -20,12 +20,10 @@ from anymark.canonical.frame import CUBE_CENTRE_MM, CUBE_SIDE_MM
 from anymark.errors import AnymarkError
 from anymark.tables import check_numbers
 
-CHANNELS = 3  # x, y, log sigma
-
 MEAN_FACE_MM = (0.0, 5.0)
 """Centre, in x and y, of the face's landmarks in the canonical frame."""
 MEAN_HALF_WINDOW_MM = 133.0
-"""Half the side of a window 1.5 times as wide as the face's box: where training starts from."""
+"""Half the side of a crop 1.5 times as wide as the face's box: where training starts from."""
 
 
 @dataclass(frozen=True)
@@ -64,13 +62,16 @@ class QueryEncoder(nn.Sequential):
 
 
 class BasisPredictor(nn.Module):
-    """A continuous linear face model: landmarks = phi(points) @ coefficients(image). Ours (DESIGN 2).
+    """A continuous linear face model: numbers of points = phi(points) @ coefficients(image). Ours.
 
     phi holds K learned functions of the canonical point, after the constant and the point itself: those four alone make
     any affine image of the head, so that training starts from a face and not from noise.
+
+    Args:
+        start: coefficients of the constant and of x, y and z of the unit cube [-1, 1]^3 where training starts.
     """
 
-    def __init__(self, features: int, config: PredictorConfig) -> None:
+    def __init__(self, features: int, config: PredictorConfig, start: Float[Tensor, "4 C"]) -> None:
         super().__init__()
         self.octaves = config.octaves
         width = config.width
@@ -81,22 +82,15 @@ class BasisPredictor(nn.Module):
             nn.GELU(),
             nn.Linear(width, config.basis),
         )
-        self.size = 4 + config.basis
-        self.head = nn.Linear(features, self.size * CHANNELS)
+        self.size, self.channels = 4 + config.basis, start.shape[1]
+        self.head = nn.Linear(features, self.size * self.channels)
         with torch.no_grad():
             self.head.weight.mul_(0.1)
-            mean = torch.zeros(self.size, CHANNELS)
-            unit_mm = CUBE_SIDE_MM / 2
-            mean[1, 0] = unit_mm / MEAN_HALF_WINDOW_MM
-            mean[2, 1] = -unit_mm / MEAN_HALF_WINDOW_MM
-            mean[0, 0] = (CUBE_CENTRE_MM[0] - MEAN_FACE_MM[0]) / MEAN_HALF_WINDOW_MM
-            mean[0, 1] = -(CUBE_CENTRE_MM[1] - MEAN_FACE_MM[1]) / MEAN_HALF_WINDOW_MM
-            mean[0, 2] = math.log(0.1)
-            self.head.bias.copy_(mean.flatten())
+            self.head.bias.copy_(F.pad(start, (0, 0, 0, config.basis)).flatten())
 
-    def code(self, features: Float[Tensor, "B D"]) -> Float[Tensor, "B K 3"]:
+    def code(self, features: Float[Tensor, "B D"]) -> Float[Tensor, "B K C"]:
         """Coefficients of the basis, one set a channel."""
-        return self.head(features).unflatten(1, (self.size, CHANNELS))
+        return self.head(features).unflatten(1, (self.size, self.channels))
 
     def query(self, points_mm: Float[Tensor, "*N 3"]) -> Float[Tensor, "*N K"]:
         """The basis phi at these points: [1, p, learned]."""
@@ -107,8 +101,8 @@ class BasisPredictor(nn.Module):
         return torch.cat([torch.ones_like(p[..., :1]), p, learned], -1)
 
     def decode(
-        self, code: Float[Tensor, "B K 3"], query: Float[Tensor, "#B N K"], mask: Bool[Tensor, "#B N"] | None = None
-    ) -> Float[Tensor, "B N 3"]:
+        self, code: Float[Tensor, "B K C"], query: Float[Tensor, "#B N K"], mask: Bool[Tensor, "#B N"] | None = None
+    ) -> Float[Tensor, "B N C"]:
         return query @ code
 
 
@@ -134,16 +128,16 @@ class FirstLayer(nn.Module):
 class MLPPredictor(FirstLayer):
     """The paper's first predictor: an MLP on [f; q], each query by itself."""
 
-    def __init__(self, features: int, config: PredictorConfig) -> None:
+    def __init__(self, features: int, config: PredictorConfig, start: Float[Tensor, "4 C"]) -> None:
         super().__init__(features, config)
         layers: list[nn.Module] = [nn.GELU()]
         for _ in range(config.layers - 1):
             layers += [nn.Linear(config.width, config.width), nn.GELU()]
-        self.rest = nn.Sequential(*layers, nn.Linear(config.width, CHANNELS))
+        self.rest = nn.Sequential(*layers, _last(config.width, start))
 
     def decode(
         self, code: Float[Tensor, "B C"], query: Float[Tensor, "#B N C"], mask: Bool[Tensor, "#B N"] | None = None
-    ) -> Float[Tensor, "B N 3"]:
+    ) -> Float[Tensor, "B N D"]:
         return self.rest(code[:, None] + query)
 
 
@@ -179,30 +173,39 @@ class TransformerPredictor(FirstLayer):
     it; the other two predictors answer each point by itself.
     """
 
-    def __init__(self, features: int, config: PredictorConfig) -> None:
+    def __init__(self, features: int, config: PredictorConfig, start: Float[Tensor, "4 C"]) -> None:
         super().__init__(features, config)
         if config.width % config.heads:
             raise AnymarkError(f"predictor: width {config.width} is no multiple of heads {config.heads}")
         self.blocks = nn.ModuleList(CrossCovarianceBlock(config.width, config.heads) for _ in range(config.layers))
-        self.last = nn.Sequential(nn.LayerNorm(config.width), nn.Linear(config.width, CHANNELS))
+        self.last = nn.Sequential(nn.LayerNorm(config.width), _last(config.width, start))
 
     def decode(
         self, code: Float[Tensor, "B C"], query: Float[Tensor, "#B N C"], mask: Bool[Tensor, "#B N"] | None = None
-    ) -> Float[Tensor, "B N 3"]:
+    ) -> Float[Tensor, "B N D"]:
         x = code[:, None] + query
         for block in self.blocks:
             x = block(x, mask)
         return self.last(x)
 
 
+def _last(width: int, start: Float[Tensor, "4 C"]) -> nn.Linear:
+    """The last layer; at the start it answers the constant alone, as what lies before it knows nothing of places."""
+    layer = nn.Linear(width, start.shape[1])
+    with torch.no_grad():
+        layer.weight.mul_(0.1)
+        layer.bias.copy_(start[0])
+    return layer
+
+
 Predictor = BasisPredictor | MLPPredictor | TransformerPredictor
 PREDICTORS = {"basis": BasisPredictor, "mlp": MLPPredictor, "transformer": TransformerPredictor}
 
 
-def build_predictor(features: int, config: PredictorConfig) -> Predictor:
-    """The predictor of a config, for feature vectors of this length.
+def build_predictor(features: int, config: PredictorConfig, start: Float[Tensor, "4 C"]) -> Predictor:
+    """The predictor of a config, for feature vectors of this length and C numbers a point.
 
     Raises:
         AnymarkError: a transformer whose heads do not divide its width.
     """
-    return PREDICTORS[config.kind](features, config)
+    return PREDICTORS[config.kind](features, config, start)

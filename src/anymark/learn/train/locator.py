@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
 from anymark.errors import AnymarkError
-from anymark.learn.data.backgrounds import HELD_OUT_PANORAMAS, load_backgrounds
+from anymark.learn.data.backgrounds import HELD_OUT_PANORAMAS, load_backgrounds, panorama_folder
 from anymark.learn.data.heads import (
     WHOLE,
     HeadPhotos,
@@ -86,12 +85,6 @@ class LocatorTask:
             **{f"{key}, heads of 28 px": value for key, value in small.items()},
             "wrong a view": score_backgrounds(model, self.views, threshold),
         }
-
-
-def panorama_folder(photos: Path) -> Path:
-    """`hdri` in $ANYMARK_ASSETS or, where that is not set, in `assets` beside the photos."""
-    assets = os.environ.get("ANYMARK_ASSETS")
-    return (Path(assets) if assets else photos.parent / "assets") / "hdri"
 
 
 def load_heads(

@@ -123,7 +123,7 @@ def fit(
     if resumes:
         _check_recipe(out, recipe_text)
     elif config.init is not None:
-        load_weights(task.model, find_init(config.init, recipe_folder), resize=True)
+        start_from(task.model, find_init(config.init, recipe_folder))
     _make_folder(out)
     fabric = _fabric(accelerator, devices, config)
     fabric.launch()
@@ -191,27 +191,44 @@ def fit(
     return metrics
 
 
-def load_weights(model: nn.Module, path: Path, *, resize: bool = False) -> None:
+def load_weights(model: nn.Module, path: Path) -> None:
     """Load a safetensors file of weights.
-
-    Args:
-        resize: where a grid pooling was trained for another input size, interpolate it.
 
     Raises:
         AnymarkError: the file is missing, or its weights are of another model.
     """
     try:
-        state = load_file(path)
-    except Exception as error:  # safetensors raises its own kinds
-        raise AnymarkError(f"{path}: no weights ({error})") from error
-    own = model.state_dict()
-    for key, value in state.items():
-        if resize and key in own and value.shape != own[key].shape and key == "encoder.pool.4.weight":
-            state[key] = _resize_grid(value, own[key].shape[1], state["encoder.pool.0.weight"].shape[0])
-    try:
-        model.load_state_dict(state)
+        model.load_state_dict(_read_weights(path))
     except RuntimeError as error:
         raise AnymarkError(f"{path}: weights of another model ({str(error).splitlines()[-1].strip()})") from error
+
+
+def start_from(model: nn.Module, path: Path) -> list[str]:
+    """Load what fits of another model's weights; a grid pooling that was trained for another input size is resized.
+
+    Returns:
+        The names of what starts anew.
+
+    Raises:
+        AnymarkError: the file is missing, or nothing of the encoder fits.
+    """
+    state, own = _read_weights(path), model.state_dict()
+    for key, value in own.items():
+        pool, given = key.removesuffix("4.weight"), state.get(key)
+        if key.endswith("encoder.pool.4.weight") and given is not None and given.shape != value.shape:
+            state[key] = _resize_grid(given, value.shape[1], state[f"{pool}0.weight"].shape[0])
+    fits = {key: value for key, value in state.items() if key in own and value.shape == own[key].shape}
+    if not any(key.startswith("encoder.") for key in fits):
+        raise AnymarkError(f"{path}: weights of another model (nothing of its encoder fits)")
+    model.load_state_dict({**own, **fits})
+    return sorted(own.keys() - fits.keys())
+
+
+def _read_weights(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except Exception as error:  # safetensors raises its own kinds
+        raise AnymarkError(f"{path}: no weights ({error})") from error
 
 
 def trained_steps(path: Path) -> int | None:

@@ -11,9 +11,13 @@ from anymark.errors import AnymarkError
 from anymark.learn.data.appearance import AppearanceConfig
 from anymark.learn.data.geometry import GeometryConfig
 from anymark.learn.data.scenes import SceneConfig
+from anymark.learn.models.crop import CropConfig
+from anymark.learn.models.deformer import DeformerConfig
 from anymark.learn.models.encoder import EncoderConfig
+from anymark.learn.models.landmarker import ModelConfig
 from anymark.learn.models.locator import MULTIPLE, LocatorConfig
 from anymark.learn.models.predictors import PredictorConfig
+from anymark.learn.train.losses import LossConfig
 from anymark.tables import ABOVE_0, check_numbers, from_table, read_toml
 
 WEIGHTS = "weights.safetensors"
@@ -38,8 +42,8 @@ class TrainConfig:
     seed: int = 0
     init: str | None = None
     """Start from these weights: a shipped model's name, or a run's weights.safetensors: from the recipe's folder,
-    or else from the current directory. Where the input size differs the pooling is resized. A run that goes on does not
-    need it."""
+    or else from the current directory. Where the input size differs the pooling is resized; parts that they lack, or
+    that are of another shape, start anew. A run that goes on does not need it."""
     evaluate_every: int = 500
     checkpoint_minutes: float = 3.0
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
@@ -84,11 +88,17 @@ class LandmarkData:
     """Layouts whose points get weak labels: they follow the labelled ones as the head's affine image would."""
     window_scale: float = 1.5
     """Side of the window over the longer side of the face's box."""
+    backgrounds: int = 0
+    """Views of each panorama, as many painted textures times three, to lie around photos where windows reach beyond."""
+    twins: float = 0.25
+    """Share of the samples that come in pairs of one photo, whose landmarks must agree."""
 
     def __post_init__(self) -> None:
+        check_numbers(self, "twins", least=0, most=1)
         check_numbers(self, "sources", "shards", "window_scale", least=ABOVE_0)
         check_numbers(self, "store_size", least=16)
         check_numbers(self, "queries", least=4)
+        check_numbers(self, "backgrounds", least=0)
 
 
 @dataclass(frozen=True)
@@ -96,13 +106,23 @@ class LandmarkRecipe:
     """A landmark detector."""
 
     kind: Literal["landmarks"] = "landmarks"
+    head: Literal["2d", "3d"] = "3d"
+    """"3d": landmarks on a head before a camera; "2d": in the crop itself, for comparison, unknown to run time."""
+    crop: CropConfig = field(default_factory=CropConfig)
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    deformer: DeformerConfig = field(default_factory=DeformerConfig)
     predictor: PredictorConfig = field(default_factory=PredictorConfig)
     data: LandmarkData = field(default_factory=LandmarkData)
     geometry: GeometryConfig = field(default_factory=GeometryConfig)
     appearance: AppearanceConfig = field(default_factory=AppearanceConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     card: CardConfig = field(default_factory=CardConfig)
+
+    @property
+    def model(self) -> ModelConfig:
+        """The tables that make the model."""
+        return ModelConfig(self.crop, self.encoder, self.deformer, self.predictor, self.head)
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
+from torch import Tensor
 
 from anymark.canonical import load_layout
 from anymark.canonical.face_mesh import FACE_MESH_POINTS
@@ -14,15 +17,19 @@ from anymark.canonical.files import HEAD
 from anymark.errors import AnymarkError
 from anymark.evaluate.photo_files import FACE_MESH_LAYOUT
 from anymark.learn.cards import data_entries, shard_entries
+from anymark.learn.data.geometry import identity
 from anymark.learn.export import check_replaceable, export_landmarker
 from anymark.learn.export_locator import export_locator_run
-from anymark.learn.train.landmarks import LandmarkTask, exact_windows
+from anymark.learn.train.landmarks import LandmarkTask, look_at, plain_views, predict_photos
 from anymark.learn.train.locator import LocatorTask
 from anymark.learn.train.loop import RECIPE, Task, load_weights, trained_steps
 from anymark.learn.train.recipe import WEIGHTS, LandmarkRecipe, LocatorRecipe, Recipe, load_recipe
 
 CHECKED_WINDOWS = 8
 """Held-out windows that an exported model is checked on, at least; and two of each photo set."""
+
+CALIBRATION_PHOTOS = 400
+"""Training photos of each set that sigma and visibility are calibrated on, at most."""
 
 UNSURE_SHARE, UNSURE_MARGIN, UNSURE_BOUNDS = 0.995, 1.5, (0.04, 0.08)
 """A card's `most_unsure`: so many times this quantile of the held-out photos' unsureness, between these bounds. Above
@@ -48,13 +55,16 @@ def export_run(run: Path, out: Path, name: str, photos: Path, cache: Path | None
     recipe = load_recipe(run / RECIPE)
     if isinstance(recipe, LocatorRecipe):
         return export_locator_run(run, recipe, out, name, photos, cache)
-    task = LandmarkTask(recipe, photos, cache, limit=1)
+    task = LandmarkTask(recipe, photos, cache, limit=CALIBRATION_PHOTOS)
     load_weights(task.model, run / WEIGHTS)
     task.to(torch.device("cpu"))
     task.model.eval()
     with torch.no_grad():
+        calibration = calibrate(task)
         metrics = task.evaluate(task.model)
-    unsure, known = most_unsure(task), recipe.card.known_sources
+        unsure = most_unsure(task, calibration["sigma_scale"])
+        windows, crops = checked_pictures(task)
+    known = recipe.card.known_sources
     data = data_entries(photos, recipe.data.sources, known)
     data += shard_entries(photos, recipe.data.shards, known, data)
     return export_landmarker(
@@ -62,7 +72,8 @@ def export_run(run: Path, out: Path, name: str, photos: Path, cache: Path | None
         recipe,
         out,
         name=name,
-        windows=checked_windows(task),
+        windows=windows,
+        crops=crops,
         points_mm=load_layout(FACE_MESH_LAYOUT).points_mm,
         card={
             "licence": recipe.card.licence,
@@ -73,6 +84,7 @@ def export_run(run: Path, out: Path, name: str, photos: Path, cache: Path | None
                 "held-out photos, boxes of the labels": {k: round(v, 4) for k, v in metrics.items()},
                 "photos": sum(len(s.photos) for s in task.held_out),
             },
+            **calibration,
             **({} if unsure is None else {"most_unsure": unsure}),
             "steps": trained_steps(run / WEIGHTS),
             "batch": recipe.train.batch,
@@ -87,38 +99,84 @@ def starting_weights(recipe: LandmarkRecipe) -> dict[str, str]:
     return {"started_from": f"timm's weights of {recipe.encoder.backbone}"} if recipe.encoder.pretrained else {}
 
 
-def checked_windows(task: LandmarkTask) -> UInt8[np.ndarray, "B S S 3"]:
-    """Windows of every held-out set, to check a graph on; of the training photos where nothing is held out."""
+def checked_pictures(task: LandmarkTask) -> tuple[UInt8[np.ndarray, "B C C 3"], UInt8[np.ndarray, "B S S 3"]]:
+    """Windows of every held-out set and their crops, to check graphs on; of the training photos where nothing is held
+    out."""
     sets = [data.photos for data in task.held_out or task.sampler.sets]
     each = max(2, -(-CHECKED_WINDOWS // len(sets)))
-    size, scale = task.recipe.encoder.input_size, task.recipe.data.window_scale
-    parts = []
+    recipe, windows, crops = task.recipe, [], []
     for photos in sets:
         index = np.linspace(0, len(photos) - 1, min(each, len(photos))).round().astype(int)
-        parts.append(exact_windows(photos.select(index), size, scale)[0])
-    return (torch.cat(parts) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
+        views = plain_views(photos.select(index), recipe.data.window_scale)
+        whole = identity(len(index), views.window)
+        windows.append(views.cut(whole, recipe.crop.input_size))
+        theta = whole if task.model.crop is None else task.model.crop(windows[-1])
+        crops.append(views.cut(theta, recipe.encoder.input_size))
+    return _as_bytes(torch.cat(windows)), _as_bytes(torch.cat(crops))
+
+
+def _as_bytes(image: Float[Tensor, "B 3 S S"]) -> UInt8[np.ndarray, "B S S 3"]:
+    return (image * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
 
 
 @torch.no_grad()
-def most_unsure(task: LandmarkTask) -> float | None:
+def calibrate(task: LandmarkTask) -> dict[str, Any]:
+    """What makes sigma and visibility mean what they say, measured on photos and renders that were learned from.
+
+    "sigma_scale": what sigmas are multiplied by so that errors, divided by them, are 1: the root of the mean of
+    error^2 / (2 sigma^2) over all points of each photo, over photos. "visible": scale and shift of the logit of being
+    seen (Platt 1999), where renders know it.
+    """
+    squares, logits, seen = [], [], []
+    for data in task.sampler.sets:
+        if data.photos.layout != HEAD:
+            found = predict_photos(task.model, data, task.recipe)
+            error = (found.xy_px - data.photos.points_px).square().sum(-1)
+            squares.append((error / (2 * found.sigma_px.square())).mean(1))
+        elif bool(torch.isfinite(data.photos.visible).any()):
+            photos = data.photos.select(range(min(len(data.photos), CALIBRATION_PHOTOS)))
+            answer, _ = look_at(task.model, photos, data.points_mm, data.dataset, task.recipe)
+            logits.append(answer.visible.flatten())
+            seen.append(photos.visible.float().flatten())
+    scale = float(torch.cat(squares).mean().sqrt()) if squares else 1.0
+    out: dict[str, Any] = {"sigma_scale": round(scale, 4)}
+    if logits:
+        out["visible"] = _platt(torch.cat(logits), torch.cat(seen))
+    return out
+
+
+def _platt(logits: Tensor, seen: Tensor) -> dict[str, float]:
+    """Scale and shift of logits that explain best what was seen, by Newton's method."""
+    known = torch.isfinite(seen)
+    x = torch.stack([logits[known].double(), torch.ones(int(known.sum()), dtype=torch.float64)], 1)
+    y, weights = seen[known].double(), torch.tensor([1.0, 0.0], dtype=torch.float64)
+    for _ in range(20):
+        p = torch.sigmoid(x @ weights)
+        hessian = (x * (p * (1 - p))[:, None]).T @ x + 1e-6 * torch.eye(2, dtype=torch.float64)
+        weights = weights - torch.linalg.solve(hessian, x.T @ (p - y))
+    return {"scale": round(float(weights[0]), 4), "shift": round(float(weights[1]), 4)}
+
+
+@torch.no_grad()
+def most_unsure(task: LandmarkTask, sigma_scale: float) -> float | None:
     """How unsure the model may be of a real head: what it is less sure of, run time takes for no head.
 
     Unsureness is the median sigma of the face mesh over the longer side of the face's box.
+
+    Args:
+        sigma_scale: what run time multiplies sigmas by.
 
     Returns:
         The limit that goes on the card, or None where no photos are held out.
     """
     # renders hide more than photos do
-    photo_sets = [data.photos for data in task.held_out if data.photos.layout != HEAD]
-    if not photo_sets:
+    sets = [data for data in task.held_out if data.photos.layout != HEAD]
+    if not sets:
         return None
-    size, scale = task.recipe.encoder.input_size, task.recipe.data.window_scale
-    face_mm = torch.tensor(load_layout(FACE_MESH_LAYOUT).points_mm[:FACE_MESH_POINTS])
-    found = []
-    for photos in photo_sets:
-        for index in np.array_split(np.arange(len(photos)), -(-len(photos) // 64)):
-            image, _ = exact_windows(photos.select(index), size, scale)
-            sigma = task.model(image, face_mm[None])[..., 2].exp().numpy()
-            found.append(np.median(sigma, 1) * scale / 2)  # from half windows to sides of the box
-    limit = UNSURE_MARGIN * float(np.quantile(np.concatenate(found), UNSURE_SHARE))
+    face_mm, found = torch.tensor(load_layout(FACE_MESH_LAYOUT).points_mm[:FACE_MESH_POINTS]), []
+    for data in sets:
+        face = replace(data, points_mm=face_mm)
+        side = (data.photos.box_px[:, 2:] - data.photos.box_px[:, :2]).amax(1)
+        found.append(predict_photos(task.model, face, task.recipe).sigma_px.median(1).values / side)
+    limit = UNSURE_MARGIN * sigma_scale * float(torch.cat(found).quantile(UNSURE_SHARE))
     return round(min(max(limit, UNSURE_BOUNDS[0]), UNSURE_BOUNDS[1]), 4)

@@ -1,0 +1,67 @@
+"""The query deformer D: where a data set's annotators put a canonical point (I3DL; bound and pinning are ours)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from anymark.errors import AnymarkError
+from anymark.learn.models.predictors import to_unit
+from anymark.tables import check_numbers
+
+REFERENCE = "fits"
+"""The data set that defines where points are: its code is zero, and nothing moves."""
+
+
+@dataclass(frozen=True)
+class DeformerConfig:
+    """Which data sets have a code, and the network that turns codes into corrections."""
+
+    codes: tuple[str, ...] = ()
+    """Names of data set codes besides the reference; none: no deformer."""
+    features: int = 8
+    """Length E of a code."""
+    width: int = 64
+    """Of the two hidden layers."""
+    most_mm: float = 10.0
+    """No point is moved further along an axis: about 5 % of the face."""
+
+    def __post_init__(self) -> None:
+        check_numbers(self, "features", "width", least=1)
+        check_numbers(self, "most_mm", least=0)
+        if REFERENCE in self.codes or len(set(self.codes)) < len(self.codes):
+            raise AnymarkError(f"codes: each once, and without {REFERENCE!r}, which is always there")
+
+
+class QueryDeformer(nn.Module):
+    """p, e -> p + bounded(g(p, e) - g(p, 0)): no correction at the start, and never one of the reference."""
+
+    def __init__(self, config: DeformerConfig) -> None:
+        super().__init__()
+        self.names = (REFERENCE, *config.codes)
+        self.most_mm = config.most_mm
+        self.codes = nn.Parameter(0.5 * torch.randn(len(config.codes), config.features))
+        self.trunk = nn.Sequential(
+            nn.Linear(3 + config.features, config.width),
+            nn.GELU(),
+            nn.Linear(config.width, config.width),
+            nn.GELU(),
+            nn.Linear(config.width, 3),
+        )
+        last = self.trunk[-1]
+        assert isinstance(last, nn.Linear)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+
+    def code(self, dataset: Int[Tensor, " B"]) -> Float[Tensor, "B E"]:
+        """The codes of data sets by their number in `names`."""
+        return nn.functional.pad(self.codes, (0, 0, 1, 0))[dataset]
+
+    def forward(self, points_mm: Float[Tensor, "*B N 3"], code: Float[Tensor, "*B E"]) -> Float[Tensor, "*B N 3"]:
+        """Canonical points as a data set means them -> where they lie on the head."""
+        code = code[..., None, :].expand(*points_mm.shape[:-1], -1)
+        moved, still = (self.trunk(torch.cat([to_unit(points_mm), e], -1)) for e in (code, torch.zeros_like(code)))
+        return points_mm + self.most_mm * (moved - still).tanh()

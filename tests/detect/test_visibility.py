@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import tracemalloc
 import weakref
 
 import numpy as np
@@ -180,3 +181,15 @@ def test_vertices_behind_the_camera_are_no_trouble() -> None:
     points = load_layout("ibug68").points_mm
     seen = Surface(lambda: HEAD.vertices_mm, camera(0, 0, 0, 50.0)).visible(points, points)
     assert ((seen >= 0) & (seen <= 1)).all()
+
+
+def test_what_is_no_head_takes_no_more_memory() -> None:
+    """Vertices anywhere, so that every triangle spans all of it."""
+    anywhere = np.random.default_rng(0).uniform(-100, 100, HEAD.vertices_mm.shape).astype(np.float32)
+    points = load_layout("ibug68").points_mm
+    tracemalloc.start()
+    seen = Surface(lambda: anywhere, camera(0)).visible(points, points)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert ((seen >= 0) & (seen <= 1)).all()
+    assert peak < 200e6

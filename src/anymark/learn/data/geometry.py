@@ -148,7 +148,7 @@ def cut_windows(
     window: Float[Tensor, "B 2 3"],
     size: int,
     valid_box_px: Float[Tensor, "B 4"],
-    around: Float[Tensor, "B 3 S S"] | Float[Tensor, "B 3 1 1"],
+    around: Float[Tensor, "B 3 #S #S"],
     smear: Bool[Tensor, " B"],
 ) -> Float[Tensor, "B 3 S S"]:
     """The pixels of each window, anti-aliased by oversampling where they are coarser than the photos'.
@@ -157,7 +157,8 @@ def cut_windows(
     """
     height, width = photos.shape[2:]
     photo_px_a_pixel = float(torch.det(window[:, :, :2]).abs().sqrt().mean()) * 2 / size
-    oversample = max(1, round(photo_px_a_pixel))
+    # S may answer NaN once, which then costs one step: the loop skips it
+    oversample = max(1, round(photo_px_a_pixel)) if math.isfinite(photo_px_a_pixel) else 1
     centres = pixel_centres(size * oversample, photos.device)
     px = to_photo(centres.flatten(0, 1).expand(len(photos), -1, -1), window)
     low, high = valid_box_px[:, None, :2] + 0.5, valid_box_px[:, None, 2:] - 0.5

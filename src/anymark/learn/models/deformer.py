@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Float, Int
@@ -21,7 +21,9 @@ class DeformerConfig:
     """Which data sets have a code, and the network that turns codes into corrections."""
 
     codes: tuple[str, ...] = ()
-    """Names of data set codes besides the reference; none: no deformer."""
+    """Data sets with a code of their own besides the reference; none: no deformer."""
+    like: dict[str, str] = field(default_factory=dict)
+    """Further names -> the data set whose code they share until labelled images give them their own."""
     features: int = 8
     """Length E of a code."""
     width: int = 64
@@ -32,8 +34,11 @@ class DeformerConfig:
     def __post_init__(self) -> None:
         check_numbers(self, "features", "width", least=1)
         check_numbers(self, "most_mm", least=0)
-        if REFERENCE in self.codes or len(set(self.codes)) < len(self.codes):
-            raise AnymarkError(f"codes: each once, and without {REFERENCE!r}, which is always there")
+        if REFERENCE in self.codes or len({*self.codes, *self.like}) < len(self.codes) + len(self.like):
+            raise AnymarkError(f"codes, like: each name once, and without {REFERENCE!r}, which is always there")
+        for name, other in self.like.items():
+            if other not in self.codes:
+                raise AnymarkError(f"like.{name}: {other!r} is none of codes")
 
 
 class QueryDeformer(nn.Module):
@@ -41,7 +46,9 @@ class QueryDeformer(nn.Module):
 
     def __init__(self, config: DeformerConfig) -> None:
         super().__init__()
-        self.names = (REFERENCE, *config.codes)
+        names = (REFERENCE, *config.codes)
+        self.numbers = {name: names.index(config.like.get(name, name)) for name in (*names, *config.like)}
+        """Each data set's number, of which `code` makes its code."""
         self.most_mm = config.most_mm
         self.codes = nn.Parameter(0.5 * torch.randn(len(config.codes), config.features))
         self.trunk = nn.Sequential(
@@ -57,7 +64,7 @@ class QueryDeformer(nn.Module):
         nn.init.zeros_(last.bias)
 
     def code(self, dataset: Int[Tensor, " B"]) -> Float[Tensor, "B E"]:
-        """The codes of data sets by their number in `names`."""
+        """The codes of data sets by their numbers."""
         return nn.functional.pad(self.codes, (0, 0, 1, 0))[dataset]
 
     def forward(self, points_mm: Float[Tensor, "*B N 3"], code: Float[Tensor, "*B E"]) -> Float[Tensor, "*B N 3"]:

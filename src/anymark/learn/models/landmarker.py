@@ -95,9 +95,9 @@ class Landmarker(nn.Module):
         """
         if self.deformer is None:
             return 0
-        if code not in self.deformer.names:
-            raise AnymarkError(f"no data set code {code!r}; deformer.codes has {', '.join(self.deformer.names)}")
-        return self.deformer.names.index(code)
+        if code not in self.deformer.numbers:
+            raise AnymarkError(f"no data set code {code!r}; the deformer has {', '.join(self.deformer.numbers)}")
+        return self.deformer.numbers[code]
 
     def codes(self, dataset: Int[Tensor, "#B"]) -> Float[Tensor, "#B E"]:
         """Data set codes; a single zero each where there is no deformer."""

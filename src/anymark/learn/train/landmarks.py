@@ -132,10 +132,9 @@ class LandmarkTask:
                 sigma_px = sigma_px[:, : distance.shape[1]]
             errors.setdefault("dense NME %" if dense else "NME %", []).append(distance.mean(1) / face_size(data.photos))
             sigmas.append((distance.square() / (2 * sigma_px.square())).mean(1))
-            if self.recipe.crop.kind != "none":
-                rough = _scored(predict_photos(model, data, self.recipe, ROUGH).xy_px, data)
-                name = "rough dense NME %" if dense else "rough NME %"
-                errors.setdefault(name, []).append(rough.mean(1) / face_size(data.photos))
+            rough = _scored(predict_photos(model, data, self.recipe, ROUGH).xy_px, data)
+            name = "rough dense NME %" if dense else "rough NME %"
+            errors.setdefault(name, []).append(rough.mean(1) / face_size(data.photos))
             angles.append(found.angle_deg[torch.isfinite(found.angle_deg)])
         metrics = {}
         for name, parts in errors.items():

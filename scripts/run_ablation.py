@@ -1,0 +1,73 @@
+"""Train the variants of recipes/ablation.toml and write their held-out metrics to benchmarks/ablation-model.json.
+
+    python scripts/run_ablation.py --photos DIR [--only NAME ...]
+
+{box crop, similarity, affine} x {2D head, 3D head} x {D on, off} with the basis predictor; the whole model with the
+paper's two predictors; and with 2D supervision alone. A run that was stopped goes on; what is done is not done again.
+The box crop learns from windows about true boxes, as it would be used; all are scored on these and on rough ones.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from anymark.evaluate.bench import host
+from anymark.files import write_json
+from anymark.learn.train.landmarks import LandmarkTask
+from anymark.learn.train.loop import fit
+from anymark.learn.train.recipe import LandmarkRecipe, load_recipe
+
+ROOT = Path(__file__).resolve().parents[1]
+RECIPE = ROOT / "recipes/ablation.toml"
+OUT = ROOT / "benchmarks/ablation-model.json"
+
+
+def variants(base: LandmarkRecipe) -> Iterator[tuple[str, LandmarkRecipe]]:
+    """Each variant's name and recipe."""
+    plain = replace(base, crop=replace(base.crop, kind="none"), geometry=replace(base.geometry, rough=0.0))
+    crops = {
+        "box": plain,
+        "similarity": base,
+        "affine": replace(base, crop=replace(base.crop, kind="affine")),
+    }
+    for crop, recipe in crops.items():
+        for head in ("2d", "3d"):
+            for deformer in (True, False):
+                codes = recipe.deformer if deformer else replace(recipe.deformer, codes=())
+                yield f"{crop}, {head}, D {'on' if deformer else 'off'}", replace(recipe, head=head, deformer=codes)
+    for kind, width in (("mlp", 512), ("transformer", 256)):
+        yield f"similarity, 3d, D on, {kind}", replace(base, predictor=replace(base.predictor, kind=kind, width=width))
+    flat = replace(base.loss, shape=0.0, pose=0.0, focal=0.0)
+    yield "similarity, 3d, D on, 2D supervision alone", replace(base, loss=flat)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--photos", type=Path, default=ROOT.parent / "shared/photos")
+    parser.add_argument("--only", nargs="*", help="names of variants")
+    given = parser.parse_args()
+    base = load_recipe(RECIPE)
+    assert isinstance(base, LandmarkRecipe)
+    kept: dict[str, Any] = json.loads(OUT.read_text("utf-8")) if OUT.exists() else {"variants": {}}
+    for name, recipe in variants(base):
+        if name in kept["variants"] or (given.only and name not in given.only):
+            continue
+        print(name, flush=True)
+        folder = ROOT / "runs/ablation" / name.replace(", ", "-").replace(" ", "-")
+        task = LandmarkTask(recipe, given.photos, ROOT / "runs/cache")
+        metrics = fit(task, recipe.train, folder, f"{RECIPE.read_text('utf-8')}\n# {name}\n")
+        kept["variants"][name] = {
+            "metrics": {key: round(value, 3) for key, value in metrics.items()},
+            "parameters": sum(p.numel() for p in task.model.parameters()),
+            "host": host(),
+        }
+        write_json(OUT, kept)
+
+
+if __name__ == "__main__":
+    main()

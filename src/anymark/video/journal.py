@@ -1,0 +1,174 @@
+"""What a run has done so far, on disk, so that a killed one goes on: a folder beside the file that is to be written.
+
+    run.json      what is being done; another run does not go on with it
+    frames.jsonl  a line a frame: its place and time, how many heads it has, the tracker's state after it; then an end
+    rows          the heads, `row_dtype`, one after another
+
+A frame's rows are written before its line, and both before the next frame is begun: whatever is torn is the end of
+either file, and is cut off.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, Literal
+
+import numpy as np
+
+from anymark.canonical import Layout
+from anymark.errors import AnymarkError
+from anymark.files import write_json
+from anymark.video.frames import Frame, Video
+from anymark.video.rows import Rows, row_dtype, to_rows
+from anymark.video.track import Track
+from anymark.video.tracker import TrackedHead
+
+_ENDED = "end"
+
+
+class Journal:
+    """The journal of one run; opens what an earlier run like it has left, or begins a new one.
+
+    Args:
+        folder: Where it lies.
+        run: Plain values that say what is done; a run with others is another run.
+        layout: What is looked for.
+
+    Raises:
+        AnymarkError: the folder holds another run, or it cannot be written to.
+    """
+
+    def __init__(self, folder: Path, run: Mapping[str, Any], layout: Layout) -> None:
+        self.folder = folder
+        self.frames = 0
+        """How many frames are done."""
+        self.state: dict[str, Any] | None = None
+        """The tracker's after the last of them; None before the first."""
+        self.any_decoded = False
+        """Whether any of them decoded."""
+        self.ended = False
+        """Whether all frames are done."""
+        self._layout = layout
+        self._dtype = row_dtype(len(layout))
+        self._files: list[IO[bytes]] = []
+        with _writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            self._check_run(run)
+            lines, rows = folder / "frames.jsonl", folder / "rows"
+            lines.touch()
+            rows.touch()
+            whole_lines, whole_rows = self._replay()
+            os.truncate(lines, whole_lines)
+            os.truncate(rows, whole_rows * self._dtype.itemsize)
+            self._files = [rows.open("ab"), lines.open("ab")]
+
+    def add(self, frame: Frame, heads: Sequence[TrackedHead], state: Mapping[str, Any]) -> None:
+        """The next frame and its heads, and the tracker's state after it.
+
+        Raises:
+            AnymarkError: a number is not finite, or the disk is full; the frame is not written then.
+        """
+        rows = to_rows(frame, heads, len(self._layout))
+        size = None if frame.pixels is None else frame.pixels.shape[1::-1]
+        line = {"pts": frame.pts, "time_s": frame.time_s, "size_px": size, "heads": len(heads), "state": state}
+        self._write(rows.tobytes(), line)
+        self.frames += 1
+        self.any_decoded |= size is not None
+
+    def end(self) -> None:
+        """All frames are done."""
+        self._write(b"", {_ENDED: self.frames})
+        self.ended = True
+
+    def track(self, video: Video) -> Track:
+        """The frames that are done, with rows that are mapped from their file."""
+        pts, time_s = np.zeros(self.frames, np.int64), np.zeros(self.frames)
+        decoded = np.zeros(self.frames, bool)
+        size = (0, 0)
+        for i, (line, _) in zip(range(self.frames), self._lines(), strict=False):
+            pts[i], time_s[i], decoded[i] = line["pts"], line["time_s"], line["size_px"] is not None
+            if decoded[i] and not any(size):
+                size = (int(line["size_px"][0]), int(line["size_px"][1]))
+        return Track(
+            video.name, size, video.time_base, self._layout, "none", pts, time_s, decoded, self._rows("rows", "r")
+        )
+
+    def scratch(self, name: str) -> Rows:
+        """Room for as many rows again, mapped from a file of its own."""
+        with _writing(self.folder), (self.folder / name).open("wb") as file:
+            file.truncate((self.folder / "rows").stat().st_size)
+        return self._rows(name, "r+")
+
+    def close(self) -> None:
+        """Let the files go; the run can be gone on with."""
+        for file in self._files:
+            file.close()
+
+    def remove(self) -> None:
+        """The run is over."""
+        self.close()
+        shutil.rmtree(self.folder)
+
+    def _rows(self, name: str, mode: Literal["r", "r+"]) -> Rows:
+        path = self.folder / name
+        empty = path.stat().st_size == 0  # which cannot be mapped
+        return np.zeros(0, self._dtype) if empty else np.memmap(path, self._dtype, mode)
+
+    def _check_run(self, run: Mapping[str, Any]) -> None:
+        path = self.folder / "run.json"
+        if not path.exists():
+            if any(not path.name.startswith(".") for path in self.folder.iterdir()):
+                raise AnymarkError(f"{self.folder}: holds something else; remove it, or write elsewhere with --out")
+            write_json(path, run, indent=1)
+        try:
+            before = json.loads(path.read_text("utf-8"))
+        except ValueError:
+            before = {}
+        changed = [key for key, value in run.items() if before.get(key) != json.loads(json.dumps(value))]
+        if changed or before.keys() - run.keys():
+            raise AnymarkError(
+                f"{self.folder}: a stopped run with another {changed[0] if changed else 'version'}; "
+                "finish it, remove it, or write elsewhere with --out"
+            )
+
+    def _replay(self) -> tuple[int, int]:
+        """Bytes of whole lines and number of their rows; takes over what the lines say."""
+        there = (self.folder / "rows").stat().st_size // self._dtype.itemsize
+        size, rows = 0, 0
+        for line, length in self._lines():
+            if _ENDED in line:
+                self.ended = True
+                return size + length, rows
+            if rows + line["heads"] > there:
+                break
+            self.frames, self.state = self.frames + 1, line["state"]
+            self.any_decoded |= line["size_px"] is not None
+            size, rows = size + length, rows + line["heads"]
+        return size, rows
+
+    def _lines(self) -> Iterator[tuple[dict[str, Any], int]]:
+        """Each whole line and how many bytes it takes."""
+        with (self.folder / "frames.jsonl").open("rb") as file:
+            for text in file:
+                if not text.endswith(b"\n"):
+                    return
+                yield json.loads(text), len(text)
+
+    def _write(self, rows: bytes, line: Mapping[str, Any]) -> None:
+        with _writing(self.folder):
+            for file, content in zip(self._files, (rows, json.dumps(line).encode() + b"\n"), strict=True):
+                file.write(content)
+                file.flush()
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise AnymarkError(f"{folder}: cannot write ({(error.strerror or str(error)).lower()})") from None

@@ -1,0 +1,111 @@
+"""Tracks in memory and in files."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from anymark import AnymarkError, Layout, load_layout
+from anymark.video import Track, Tracker, open_video
+from tests.video.fakes import LAYOUT, FakeDetector, picture
+
+NAMED = Layout("named", LAYOUT.points_mm, names=tuple("abcde"), edges=np.array([[0, 1], [1, 2]]))
+
+
+@pytest.fixture
+def track(tmp_path: Path) -> Track:
+    """Of a sequence with a broken picture, in which a second head comes in."""
+    for number in range(8):
+        second = [(120, 60, 14, 1)] if number >= 3 else []
+        Image.fromarray(picture((40 + 3 * number, 50, 12, 0), *second)).save(tmp_path / f"{1001 + number}.png")
+    (tmp_path / "1003.png").write_bytes(b"torn")
+    return Track.of(open_video(tmp_path, rate=25), Tracker(FakeDetector(), NAMED))
+
+
+def test_a_track_holds_all_frames_and_heads(track: Track) -> None:
+    assert track.size_px == (160, 120)
+    assert track.pts.tolist() == list(range(1001, 1009))
+    np.testing.assert_allclose(track.time_s, np.arange(1001, 1009) / 25)
+    assert track.decoded.tolist() == [True, True, False] + [True] * 5
+    assert track.ids == [1, 2]
+    assert track.head(1)["frame"].tolist() == [0, 1, 3, 4, 5, 6, 7]
+    np.testing.assert_allclose(track.head(1)["xy_px"][:, 0, 0], 40 + 3 * track.head(1)["frame"], atol=0.2)
+    assert (np.diff(track.rows["frame"]) >= 0).all()
+    assert track.landmarks(0).layout is NAMED
+
+
+def test_what_is_saved_is_loaded(track: Track, tmp_path: Path) -> None:
+    track.save(tmp_path / "a.npz")
+    back = Track.load(tmp_path / "a.npz")
+    for name in ("video", "size_px", "time_base", "smooth"):
+        assert getattr(back, name) == getattr(track, name)
+    for name in ("pts", "time_s", "decoded", "rows"):
+        np.testing.assert_array_equal(getattr(back, name), getattr(track, name))
+    assert (back.layout.name, back.layout.names) == ("named", tuple("abcde"))
+    np.testing.assert_array_equal(back.layout.points_mm, NAMED.points_mm)
+    np.testing.assert_array_equal(back.layout.edges, NAMED.edges)
+    assert back.layout.triangles is None
+
+
+def test_the_same_track_gives_the_same_bytes(track: Track, tmp_path: Path) -> None:
+    track.save(tmp_path / "a.npz")
+    track.save(tmp_path / "b.npz")
+    Track.load(tmp_path / "a.npz").save(tmp_path / "c.npz")
+    first = (tmp_path / "a.npz").read_bytes()
+    assert (tmp_path / "b.npz").read_bytes() == first
+    assert (tmp_path / "c.npz").read_bytes() == first
+
+
+def test_numpy_alone_reads_it(track: Track, tmp_path: Path) -> None:
+    track.save(tmp_path / "a.npz")
+    with np.load(tmp_path / "a.npz") as file:
+        assert json.loads(str(file["about"]))["layout"] == "named"
+        rows = len(track.rows)
+        assert file["xy_px"].shape == (rows, 5, 2)
+        assert file["xyz_mm"].shape == (rows, 5, 3)
+        assert file["R_camera_head"].shape == (rows, 3, 3)
+        assert file["frame"].shape == file["head"].shape == (rows,)
+        np.testing.assert_array_equal(file["sigma_px"], track.rows["sigma_px"])
+
+
+def test_a_track_without_heads(tmp_path: Path) -> None:
+    Image.fromarray(picture()).save(tmp_path / "1.png")
+    empty = Track.of(open_video(tmp_path), Tracker(FakeDetector(), "ibug68"))
+    empty.save(tmp_path / "a.npz")
+    back = Track.load(tmp_path / "a.npz")
+    assert (len(back.pts), len(back.rows), back.ids) == (1, 0, [])
+    assert back.rows["xy_px"].shape == (0, 68, 2)
+    np.testing.assert_array_equal(back.layout.edges, load_layout("ibug68").edges)
+
+
+def test_broken_files_are_named(track: Track, tmp_path: Path) -> None:
+    whole = tmp_path / "a.npz"
+    track.save(whole)
+    content = whole.read_bytes()
+    for name, part in {"half": content[: len(content) // 2], "text": b"no track", "empty": b""}.items():
+        (tmp_path / f"{name}.npz").write_bytes(part)
+        with pytest.raises(AnymarkError, match=rf"{name}\.npz: not a whole track"):
+            Track.load(tmp_path / f"{name}.npz")
+    np.save(tmp_path / "array", np.zeros(3))
+    with pytest.raises(AnymarkError, match=r"array\.npy: not a whole track"):
+        Track.load(tmp_path / "array.npy")
+    np.savez(tmp_path / "other.npz", a=np.zeros(3))
+    with pytest.raises(AnymarkError, match=r"other\.npz: not a whole track"):
+        Track.load(tmp_path / "other.npz")
+    np.savez(tmp_path / "new.npz", about=np.array(json.dumps({"format": 99})))
+    with pytest.raises(AnymarkError, match=r"new\.npz: format 99; this anymark reads 1"):
+        Track.load(tmp_path / "new.npz")
+    with pytest.raises(AnymarkError, match=r"gone\.npz: no such file"):
+        Track.load(tmp_path / "gone.npz")
+
+
+def test_where_it_cannot_be_saved(track: Track, tmp_path: Path) -> None:
+    with pytest.raises(AnymarkError, match=r"a\.json: tracks are saved as \.npz"):
+        track.save(tmp_path / "a.json")
+    with pytest.raises(AnymarkError, match=r"a\.npz: cannot write"):
+        replace(track).save(tmp_path / "no" / "a.npz")

@@ -108,7 +108,8 @@ def test_differences_go_the_short_way_round():
 
 def scored(benchmark, found_deg: np.ndarray, nme: list[float]) -> Scores:
     points = np.stack([f.points_px for f in benchmark.faces])
-    return Scores(benchmark, load_layout("ibug68"), points, {"box": np.array(nme)}, (), {POSE: found_deg})
+    sigma, errors = np.ones(points.shape[:2]), {"box": np.array(nme)}
+    return Scores(benchmark, load_layout("ibug68"), points, sigma, errors, (), {POSE: found_deg})
 
 
 def test_pose_details_by_hand(tmp_path: Path):

@@ -69,7 +69,8 @@ def test_details_are_those_of_the_authors_main(tmp_path: Path):
     visible[1, 0] = 0.1  # one of two
     visible[3] = np.nan
     errors = np.array([68 / 68 * 1000 / 68 / eyes[0], 0.04, 0.2, np.inf])
-    scores = Scores(benchmark, load_layout("ibug68"), found, {"inter-pupil": errors}, (), {"visible": visible})
+    sigma, answers = np.ones(found.shape[:2]), {"visible": visible}
+    scores = Scores(benchmark, load_layout("ibug68"), found, sigma, {"inter-pupil": errors}, (), answers)
     seen, occlusion = occlusion_details(scores, 0.1)
     assert seen.rows["all"]["NME"] == pytest.approx((0 + 0.04 + 0.2) / 3)
     assert seen.rows["all"]["FR"] == pytest.approx(0.5)
@@ -80,8 +81,8 @@ def test_details_are_those_of_the_authors_main(tmp_path: Path):
 def test_where_nothing_is_found_occlusion_has_no_number(tmp_path: Path):
     benchmark = read_cofw68(write_cofw68(tmp_path, 1))
     nothing = {"visible": np.full((1, 68), np.nan)}
-    found = np.full((1, 68, 2), np.nan)
-    scores = Scores(benchmark, load_layout("ibug68"), found, {"inter-pupil": np.array([np.inf])}, (), nothing)
+    found, sigma, errors = np.full((1, 68, 2), np.nan), np.full((1, 68), np.nan), {"inter-pupil": np.array([np.inf])}
+    scores = Scores(benchmark, load_layout("ibug68"), found, sigma, errors, (), nothing)
     seen, occlusion = occlusion_details(scores, 0.1)
     assert seen.rows["all"]["FR"] == 1
     assert np.isnan(list(occlusion.rows["all"].values())).all()

@@ -146,7 +146,8 @@ def test_pictures_show_best_and_worst(tree: Tree, scored: Callable[..., Scores],
     pixels = np.asarray(picture).astype(int)
     assert ((pixels[..., 1] > 200) & (pixels[..., 0] < 120)).any()  # found, green
     small = replace(scores.benchmark, faces=scores.benchmark.faces[:1])
-    one = Scores(small, scores.layout, scores.found_px[:1], {k: v[:1] for k, v in scores.errors.items()}, ())
+    errors = {name: values[:1] for name, values in scores.errors.items()}
+    one = Scores(small, scores.layout, scores.found_px[:1], scores.sigma_px[:1], errors, ())
     assert sheet(one).size == (6 * 256, 272)
     pytest.importorskip("matplotlib")
     write_ced(tmp_path / "ced.png", scores, 0.08)

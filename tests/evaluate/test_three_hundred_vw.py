@@ -92,7 +92,8 @@ def test_flicker_is_the_mean_over_the_videos_of_a_row(tmp_path: Path):
     found[4] += (0, 1)
     found[7] = np.nan  # neither of the changes of 203 is known
     points = load_layout("ibug68")
-    (detail,) = flicker_details(Scores(benchmark, points, found, {"inter-ocular": np.zeros(9)}, ()))
+    sigma, errors = np.ones(found.shape[:2]), {"inter-ocular": np.zeros(9)}
+    (detail,) = flicker_details(Scores(benchmark, points, found, sigma, errors, ()))
     assert detail.rows["category 1"]["NMF"] == pytest.approx(per_px * (5 + 1) / 2)
     assert np.isnan(detail.rows["category 2"]["NMF"])
     assert detail.rows["all"]["NMF"] == pytest.approx(per_px * (5 + 1) / 2)
@@ -104,7 +105,8 @@ def test_frames_that_are_not_labelled_part_a_video(tmp_path: Path):
     benchmark = read_300vw(tmp_path)
     found = np.stack([f.points_px for f in benchmark.faces])
     found[2] += 40  # frame 4, whose neighbour is not labelled
-    (detail,) = flicker_details(Scores(benchmark, load_layout("ibug68"), found, {"inter-ocular": np.zeros(3)}, ()))
+    sigma, errors = np.ones(found.shape[:2]), {"inter-ocular": np.zeros(3)}
+    (detail,) = flicker_details(Scores(benchmark, load_layout("ibug68"), found, sigma, errors, ()))
     assert detail.rows["all"]["NMF"] == pytest.approx(0)
     assert any("4 extracted frames, 3 labels" in note for note in benchmark.notes)
 

@@ -91,13 +91,14 @@ def read_photos(root: Path, split: Split = "held-out", calibrate: int = 0) -> Be
 
 
 def face_mesh() -> Layout:
-    """The 468 points of MediaPipe's face mesh, without the irises."""
+    """The 468 points of MediaPipe's face mesh, without the irises, where its labels have them."""
     whole = load_layout(FACE_MESH_LAYOUT)
     regions = {name: index[index < FACE_MESH_POINTS] for name, index in whole.regions.items()}
     return Layout(
         "mediapipe468",
         whole.points_mm[:FACE_MESH_POINTS],
         regions={name: index for name, index in regions.items() if index.size},
+        code=whole.code,
     )
 
 

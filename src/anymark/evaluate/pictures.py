@@ -1,9 +1,10 @@
-"""Pictures of an evaluation: a sheet of its best and worst photos, and the curve of its errors."""
+"""Pictures of an evaluation: a sheet of its best and worst photos, the curve of its errors, reliability diagrams."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +15,12 @@ from anymark.errors import AnymarkError
 from anymark.evaluate.benchmark import Face
 from anymark.evaluate.metrics import cumulative
 from anymark.evaluate.score import Scores
+from anymark.evaluate.visibility import Bin, calibration_error
 from anymark.files import atomic
+
+if TYPE_CHECKING:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
 
 SHEET = 24
 """Photos on a sheet: half of them the best, half the worst."""
@@ -47,13 +53,7 @@ def write_ced(path: Path, scores: Scores, threshold: float) -> None:
     Raises:
         AnymarkError: matplotlib is not installed, or the file cannot be written.
     """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise AnymarkError("--ced draws with matplotlib: pip install 'anymark[eval]'") from None
-    figure = Figure(figsize=(6, 4.5), layout="constrained")
-    canvas = FigureCanvasAgg(figure)
+    figure, canvas = _figure("--ced", (6, 4.5))
     axes = figure.subplots()
     at = np.linspace(0, threshold, 401)
     for row in scores.benchmark.rows:
@@ -66,6 +66,45 @@ def write_ced(path: Path, scores: Scores, threshold: float) -> None:
     axes.legend(loc="lower right")
     with atomic(path, "wb") as file:
         canvas.print_png(file)
+
+
+def write_reliability(path: Path, diagrams: Mapping[str, Sequence[Bin]], title: str) -> None:
+    """Reliability diagrams as a PNG file: predicted against observed, and how many points each bin has.
+
+    Raises:
+        AnymarkError: matplotlib is not installed, or the file cannot be written.
+    """
+    figure, canvas = _figure("--plot", (5, 6))
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
+    above.plot([0, 100], [0, 100], color="grey", linewidth=1, linestyle="--", label="calibrated")
+    for i, (name, bins) in enumerate(diagrams.items()):
+        some = [b for b in bins if b.count]
+        error = 100 * calibration_error(bins)
+        label = f"{name} (ECE {error:.1f} %)"
+        above.plot([100 * b.predicted for b in some], [100 * b.observed for b in some], marker="o", label=label)
+        total, width = sum(b.count for b in bins), 100 / len(bins) / (len(diagrams) + 1)
+        left = [100 * b.low + (i + 0.5) * width for b in bins]
+        below.bar(left, [100 * b.count / total for b in bins], width, align="edge")
+    above.set(xlim=(0, 100), ylim=(0, 100), title=title)
+    above.set_ylabel("observed: share that is seen, %")
+    above.legend(loc="upper left")
+    below.set_xlabel("predicted: probability of being seen, %")
+    below.set_ylabel("points, %")
+    for axes in (above, below):
+        axes.grid(alpha=0.3)
+    with atomic(path, "wb") as file:
+        canvas.print_png(file)
+
+
+def _figure(option: str, size: tuple[float, float]) -> tuple[Figure, FigureCanvasAgg]:
+    """A figure of so many inches that no window shows."""
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise AnymarkError(f"{option} draws with matplotlib: pip install 'anymark[eval]'") from None
+    figure = Figure(figsize=size, layout="constrained")
+    return figure, FigureCanvasAgg(figure)
 
 
 def _tile(face: Face, found_px: npt.NDArray[np.float64]) -> Image.Image:

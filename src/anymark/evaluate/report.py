@@ -21,17 +21,21 @@ class Detail:
 
     title: str
     rows: Mapping[str, Mapping[str, float]]
-    """Row -> column -> number; all rows have the same columns. NaN: nothing to measure."""
+    """Row -> column -> number; all rows have the same columns. NaN: nothing to measure; whole numbers count things."""
     percent: bool = False
-    """Numbers are fractions, to be printed in %."""
+    """Numbers that count nothing are fractions, to be printed in %."""
 
     def table(self) -> str:
         """Lines for people."""
         lines = [[self.title, *next(iter(self.rows.values()), {})]]
         for name, row in self.rows.items():
-            numbers = (100 * value if self.percent else value for value in row.values())
-            lines.append([f"  {name}", *("-" if np.isnan(number) else f"{number:.2f}" for number in numbers)])
+            lines.append([f"  {name}", *map(self._word, row.values())])
         return _aligned(lines)
+
+    def _word(self, number: float) -> str:
+        if isinstance(number, int):
+            return str(number)
+        return "-" if np.isnan(number) else f"{100 * number if self.percent else number:.2f}"
 
 
 def row_numbers(scores: Scores, row: str, threshold: float) -> dict[str, Any]:
@@ -91,7 +95,7 @@ def to_dict(
 ) -> dict[str, Any]:
     """Everything as plain numbers; a missed face's error is null."""
     first = scores.benchmark.normalisers[0]
-    return _plain(
+    return plain(
         {
             "benchmark": scores.benchmark.name,
             **settings,
@@ -100,7 +104,7 @@ def to_dict(
             "threshold": threshold,
             "rows": {row: row_numbers(scores, row, threshold) for row in scores.benchmark.rows},
             "regions": region_numbers(scores),
-            "details": {detail.title: {name: dict(row) for name, row in detail.rows.items()} for detail in details},
+            "details": {detail.title: detail.rows for detail in details},
             "points": _point_means(scores).tolist(),
             "faces": [
                 {"name": face.name, "nme": float(error)}
@@ -131,11 +135,12 @@ def _percent(value: float) -> str:
     return f"{100 * value:.2f}"
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_plain(item) for item in value]
+def plain(value: Any) -> Any:
+    """Dicts, lists and numbers for JSON: rounded, and null where a number is not finite."""
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
     if isinstance(value, float):
         return round(value, 6) if np.isfinite(value) else None
     return value

@@ -34,6 +34,8 @@ class Scores:
     layout: Layout
     found_px: Array
     """(M, N, 2) landmarks; NaN where the face was missed."""
+    sigma_px: Array
+    """(M, N) what the detector says of their errors, see `Landmarks.sigma_px`; NaN where the face was missed."""
     errors: dict[str, Array]
     """Normaliser -> (M,) each face's mean error as a fraction of it; infinity where the face was missed."""
     notes: tuple[str, ...]
@@ -86,7 +88,7 @@ def score(
     count = len(faces[0].points_px)
     if len(layout) != count:
         raise AnymarkError(f"layout {layout.name!r} has {len(layout)} points, {benchmark.name} labels {count}")
-    found = np.full((len(faces), count, 2), np.nan)
+    found, sigma = np.full((len(faces), count, 2), np.nan), np.full((len(faces), count), np.nan)
     errors = {name: np.full(len(faces), MISSED) for name in benchmark.normalisers}
     answers = {name: np.full((len(faces), *faces[0].truth[name].shape), np.nan) for name in benchmark.asked}
     notes: list[str] = []
@@ -99,7 +101,7 @@ def score(
         head = find_head(detector, image, face, boxes)
         if head is not None:
             landmarks = head.query(layout)
-            found[i] = landmarks.xy_px
+            found[i], sigma[i] = landmarks.xy_px, landmarks.sigma_px
             for name, take in benchmark.asked.items():
                 answers[name][i] = take(landmarks)
             distance = float(point_distances(found[i], face.points_px).mean())
@@ -109,7 +111,7 @@ def score(
             progress(i + 1, len(faces))
     if len(notes) == len(faces):
         raise AnymarkError(f"{benchmark.name}: none of {len(faces)} photos can be read, the first: {notes[0]}")
-    return Scores(benchmark, layout, found, errors, tuple(notes), answers)
+    return Scores(benchmark, layout, found, sigma, errors, tuple(notes), answers)
 
 
 def views_of(detector: Detector, faces: Sequence[Face], normaliser: str, boxes: Boxes) -> tuple[list[View], list[str]]:

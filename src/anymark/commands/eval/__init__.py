@@ -13,9 +13,12 @@ from anymark.commands.eval.cofw68 import Cofw68
 from anymark.commands.eval.face_synthetics import FaceSynthetics
 from anymark.commands.eval.facelab189 import Facelab189
 from anymark.commands.eval.photos import Photos
+from anymark.commands.eval.pose import Pose
 from anymark.commands.eval.samples import Samples
+from anymark.commands.eval.sigma import Sigma
 from anymark.commands.eval.three_hundred_vw import ThreeHundredVW
 from anymark.commands.eval.three_hundred_w import ThreeHundredW
+from anymark.commands.eval.visibility import Visibility
 from anymark.commands.eval.wflw import Wflw
 
 
@@ -34,6 +37,9 @@ class Eval:
             | Annotated[Facelab189, subcommand("facelab189")]
             | Annotated[Photos, subcommand("photos")]
             | Annotated[Samples, subcommand("samples")]
+            | Annotated[Pose, subcommand("pose")]
+            | Annotated[Visibility, subcommand("visibility")]
+            | Annotated[Sigma, subcommand("sigma")]
         ]
     ]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -70,6 +71,7 @@ class Evaluation(ABC):
             AnymarkError: bad data, options, model or place to write to.
         """
         self._check()
+        check_limits(self.limit, self.threads)
         benchmark = self.read() if self.limit is None else self.read().limited(self.limit)
         threshold = benchmark.threshold if self.threshold is None else self.threshold
         detector = Detector(self.model, self.locator, threads=self.threads)
@@ -85,7 +87,7 @@ class Evaluation(ABC):
             "boxes": self.boxes,
             "calibrated_on": len(benchmark.calibration),
         }
-        _say_notes((*benchmark.notes, *scores.notes))
+        say_notes((*benchmark.notes, *scores.notes))
         print(f"{benchmark.name}: model {self.model}, layout {layout.name}, boxes {self.boxes}")
         print(table(scores, threshold))
         details = self.details(scores, threshold)
@@ -107,7 +109,7 @@ class Evaluation(ABC):
         layout = benchmark.layout if self.layout is None else load_layout(self.layout)
         if self.calibrate:
             views, missed = views_of(detector, benchmark.calibration, benchmark.normalisers[0], self.boxes)
-            _say_notes(missed)
+            say_notes(missed)
             layout, result = calibrate_layout(views, layout, benchmark.name)
             print(
                 f"calibrated on {len(views)} photos: {100 * result.error_before:.2f} % -> "
@@ -122,24 +124,41 @@ class Evaluation(ABC):
     def _check(self) -> None:
         if self.calibrate < 0:
             raise AnymarkError(f"--calibrate {self.calibrate}: must not be negative")
-        if self.limit is not None and self.limit < 1:
-            raise AnymarkError(f"--limit {self.limit}: must be at least 1")
         if self.threshold is not None and not 0 < self.threshold <= 1:
             raise AnymarkError(f"--threshold {self.threshold}: a fraction between 0 and 1, such as 0.08")
-        if self.threads is not None and self.threads < 1:
-            raise AnymarkError(f"--threads {self.threads}: must be at least 1")
         if self.save_layout is not None and not self.calibrate:
             raise AnymarkError("--save-layout keeps a calibrated layout: give --calibrate K too")
         if self.save_layout is not None and self.save_layout.suffix.lower() != ".json":
             raise AnymarkError(f"{self.save_layout}: a layout's file must end in .json")
         targets = [path for path in (self.json, self.sheet, self.ced, self.save_layout) if path is not None]
-        for path in targets:
-            if path.is_dir() or not path.absolute().parent.is_dir():
-                raise AnymarkError(f"{path}: {'is a folder' if path.is_dir() else 'its folder does not exist'}")
-        check_targets(targets)
+        check_writable(targets)
 
 
-def _say_notes(notes: tuple[str, ...] | list[str]) -> None:
+def check_limits(limit: int | None, threads: int | None) -> None:
+    """That --limit and --threads may be these.
+
+    Raises:
+        AnymarkError: one is below 1.
+    """
+    for name, value in (("limit", limit), ("threads", threads)):
+        if value is not None and value < 1:
+            raise AnymarkError(f"--{name} {value}: must be at least 1")
+
+
+def check_writable(targets: Sequence[Path]) -> None:
+    """That files to be written have their folders, are no folders themselves and are as many as there are names.
+
+    Raises:
+        AnymarkError: it is not so.
+    """
+    for path in targets:
+        if path.is_dir() or not path.absolute().parent.is_dir():
+            raise AnymarkError(f"{path}: {'is a folder' if path.is_dir() else 'its folder does not exist'}")
+    check_targets(targets)
+
+
+def say_notes(notes: Sequence[str]) -> None:
+    """What is not as it should be, on stderr; of many lines the first ones."""
     for note in notes[:_MOST_NOTES]:
         print(f"anymark: {note}", file=sys.stderr)
     if len(notes) > _MOST_NOTES:

@@ -166,6 +166,11 @@ def test_the_mesh_of_the_only_head_is_the_file_that_was_asked_for(run: Run) -> N
         assert Path(f"head.{suffix}").stat().st_size > 10_000
 
 
+def test_a_mesh_may_go_into_the_folder_that_is_made_for_the_drawings(run: Run) -> None:
+    assert run("one.jpg", "--mesh", "new/head.obj", "--out", "new")[0] == 0
+    assert sorted(path.name for path in Path("new").iterdir()) == ["head.obj", "one.anymark.jpg", "one.anymark.json"]
+
+
 def test_meshes_of_several_heads_are_numbered_and_of_several_photos_named(run: Run) -> None:
     before = set(Path().iterdir())
 

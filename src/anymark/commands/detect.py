@@ -101,6 +101,8 @@ class Detect:
             _complain(problem)
         if paths and out is not None:
             _make_folder(out)
+        if self.mesh is not None and not self.mesh.absolute().parent.is_dir():
+            raise AnymarkError(f"{self.mesh}: cannot write (its folder does not exist)")
         failed, interrupted = len(problems), False
         with ExitStack() as stack:
             sinks: list[Callable[[Found], None]] = []

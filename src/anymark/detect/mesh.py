@@ -126,16 +126,14 @@ class HeadMesh:
 
 
 def check_mesh_path(path: Path) -> None:
-    """That a mesh can be saved there, as far as can be told beforehand.
+    """That a mesh can be saved as such a file.
 
     Raises:
-        AnymarkError: another suffix than `SUFFIXES`, one that needs an extra that is not installed, or no such folder.
+        AnymarkError: another suffix than `SUFFIXES`, or one that needs an extra that is not installed.
     """
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise AnymarkError(f"{path}: a mesh's file must end in {', '.join(SUFFIXES)}")
-    if not path.absolute().parent.is_dir():
-        raise AnymarkError(f"{path}: cannot write (its folder does not exist)")
     if suffix != ".obj":
         _trimesh(path)
 

@@ -84,7 +84,7 @@ def photo_root(tmp_path_factory: pytest.TempPathFactory, layout: Layout) -> Path
 
 @pytest.fixture(autouse=True)
 def _few_threads() -> None:
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True)

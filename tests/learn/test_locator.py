@@ -176,7 +176,6 @@ def test_a_wrong_list_in_a_recipe_is_named(tmp_path: Path) -> None:
 
 def test_a_tiny_locator_learns_four_scenes_by_heart() -> None:
     torch.manual_seed(0)
-    torch.set_num_threads(1)  # so little work is slower in threads
     scenes = sampler(
         SceneConfig(single=1, tiles=0, paste=0, empty=0, largest=0.6, too_close=0, any_roll=0, occluded=0), 96
     )

@@ -286,7 +286,7 @@ class Sampler:
         device, photos = data.points_mm.device, data.photos
         index = torch.randint(len(photos), (n,), generator=generator, device=device)
         box_px = photos.box_px[index]
-        pairs = round(self.twins * n / 2)
+        pairs = min(round(self.twins * n / 2), n // 2)
         first = torch.arange(n, device=device)
         first[pairs : 2 * pairs] -= pairs  # the samples from `pairs` on show the first ones' photos again
         index, box_px = index[first], box_px[first]

@@ -34,7 +34,8 @@ class DeformerConfig:
     def __post_init__(self) -> None:
         check_numbers(self, "features", "width", least=1)
         check_numbers(self, "most_mm", least=0)
-        if REFERENCE in self.codes or len({*self.codes, *self.like}) < len(self.codes) + len(self.like):
+        names = (*self.codes, *self.like)
+        if REFERENCE in names or len(set(names)) < len(names):
             raise AnymarkError(f"codes, like: each name once, and without {REFERENCE!r}, which is always there")
         for name, other in self.like.items():
             if other not in self.codes:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from anymark import Detector, Landmarks
+from anymark import Detector, Landmarks, Window
 from anymark.commands.demo import astronaut
 from anymark.detect.boxes import iou
 from anymark.detect.model import MODELS, available_models
@@ -62,6 +62,45 @@ def test_held_out_photos_are_found_as_well_as_the_model_card_says(detector: Dete
 def test_the_astronaut(detector: Detector, pictures: Path) -> None:
     (face,) = detector.detect(pictures / "astronaut.png")
     np.testing.assert_allclose(face.bounding_box, [176, 85, 265, 195], atol=30)
+
+
+def test_the_astronaut_in_3d(detector: Detector, pictures: Path) -> None:
+    """A portrait: she looks into the camera, her head a little turned and inclined."""
+    [head] = detector.encode(pictures / "astronaut.png")
+    face = head.query("ibug68")
+    assert np.abs(face.camera.yaw_pitch_roll_deg).max() < 30
+    assert 300 < face.camera.focal_px < 5000
+    width_mm = np.linalg.norm(face.xyz_mm[45] - face.xyz_mm[36])
+    assert 70 < width_mm < 110  # between the outer corners of the eyes
+    np.testing.assert_allclose(face.camera.project(face.xyz_mm), face.xy_px, atol=0.01)
+    assert np.mean(face.visible > 0.5) > 0.9
+    assert head.query("skull").visible.mean() < 0.1
+    seen = head.query("head")
+    back = seen.layout.points_mm[:, 2] < -60
+    assert seen.visible[back].max() < 0.1
+
+
+def test_a_mirrored_photo_has_the_mirrored_pose(detector: Detector, pictures: Path) -> None:
+    with Image.open(pictures / "astronaut.png") as image:
+        photo = np.asarray(image.convert("RGB"))
+    [here], [there] = detector.encode(photo), detector.encode(np.ascontiguousarray(photo[:, ::-1]))
+    yaw, pitch, roll = here.camera.yaw_pitch_roll_deg
+    np.testing.assert_allclose(there.camera.yaw_pitch_roll_deg, (-yaw, pitch, -roll), atol=8)
+    points, flip = here.query("ibug68"), here.query("ibug68").layout.flip
+    mirrored = (there.query("ibug68").xy_px * (-1, 1) + (photo.shape[1], 0))[flip]
+    assert np.linalg.norm(points.xy_px - mirrored, axis=1).mean() < 0.05 * _side(points)
+
+
+@pytest.mark.parametrize(("scale", "shift", "roll"), [(0.7, 0.1, 0.3), (2.0, -0.3, 0.0), (2.5, 0.2, -0.6), (1, 0, 0.7)])
+def test_rough_windows_lead_to_the_same_points(
+    scale: float, shift: float, roll: float, detector: Detector, pictures: Path
+) -> None:
+    [head] = detector.encode(pictures / "astronaut.png")
+    exact, window = head.query("ibug68"), head.next_window()
+    face_px = _side(exact)
+    rough = Window(window.centre_px + shift * face_px, scale * window.side_px, window.roll_rad + roll)
+    [again] = detector.encode(pictures / "astronaut.png", [rough])
+    assert np.linalg.norm(again.query("ibug68").xy_px - exact.xy_px, axis=1).mean() < 0.05 * face_px
 
 
 def test_several_faces_of_several_sizes_in_one_photo(detector: Detector, pictures: Path) -> None:

@@ -85,7 +85,7 @@ class DecodeGraph(nn.Module):
     def forward(
         self, code: Tensor, camera: Float[Tensor, "B 13"], points_mm: Float[Tensor, "N 3"], query: Float[Tensor, "N Q"]
     ) -> Float[Tensor, "B N 7"]:
-        theta = identity(len(camera), camera)
+        theta = identity(camera.shape[0], camera)  # len() would freeze the batch
         answer = self.model.decode(theta, code, Cameras.from_flat(camera), points_mm[None], query[None])
         return joined(answer)
 

@@ -37,10 +37,14 @@ class CropConfig:
     """Length of its feature vector."""
     grid_channels: int = 48
     """Channels that each cell of its last feature map keeps."""
+    likelihood: float = 0.05
+    """Share of the likelihood's gradient that reaches S, beside that of `loss.place`. Much of it keeps S where it is:
+    as soon as the crop moves, all of F's answers move with it, and F has yet to learn that."""
 
     def __post_init__(self) -> None:
         check_numbers(self, "input_size", least=32)
         check_numbers(self, "features", "grid_channels", least=1)
+        check_numbers(self, "likelihood", least=0, most=1)
 
 
 class SpatialTransformer(nn.Module):

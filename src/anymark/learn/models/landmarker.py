@@ -39,7 +39,9 @@ class Answer(NamedTuple):
     """What the model says of B windows and N points each."""
 
     theta: Float[Tensor, "B 2 3"]
-    """Crop coordinates -> window coordinates."""
+    """Crop coordinates -> window coordinates; with a share of S's gradient, `CropConfig.likelihood`."""
+    placed: Float[Tensor, "B 2 3"]
+    """The same with all of it."""
     xy: Float[Tensor, "B N 2"]
     """Crop coordinates."""
     log_sigma: Float[Tensor, "B N"]
@@ -60,6 +62,7 @@ class Landmarker(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
+        self.likelihood = config.crop.likelihood
         self.crop = None if config.crop.kind == "none" else SpatialTransformer(config.crop)
         self.encoder = Encoder(config.encoder)
         self.deformer = QueryDeformer(config.deformer) if config.deformer.codes else None
@@ -82,10 +85,12 @@ class Landmarker(nn.Module):
             dataset: whose annotators' points these are, a number of `dataset_number`.
             mask: False where a sequence of points is padded; what is answered there means nothing.
         """
-        theta = identity(len(window), window) if self.crop is None else self.crop(window)
+        placed = identity(len(window), window) if self.crop is None else self.crop(window)
+        theta = placed.detach().lerp(placed, self.likelihood)
         features = self.encoder(look(theta))
         points, query = self.query(points_mm, self.codes(dataset))
-        return self.decode(theta, self.predictor.code(features), self.cameras(features), points, query, mask)
+        answer = self.decode(theta, self.predictor.code(features), self.cameras(features), points, query, mask)
+        return answer._replace(placed=placed)
 
     def dataset_number(self, code: str) -> int:
         """The number of a data set's code; 0, the reference, where there is no deformer.
@@ -134,9 +139,9 @@ class Landmarker(nn.Module):
         out = self.predictor.decode(code, query, mask).float()
         place, log_sigma, visible = out[..., :-2], out[..., -2], out[..., -1]
         if self.camera is None:
-            return Answer(theta, place, log_sigma, visible, torch.full_like(out[..., :3], math.nan), camera)
+            return Answer(theta, theta, place, log_sigma, visible, torch.full_like(out[..., :3], math.nan), camera)
         xyz_mm = points_mm + DISPLACEMENT_MM * place
-        return Answer(theta, camera.project(xyz_mm), log_sigma, visible, xyz_mm, camera)
+        return Answer(theta, theta, camera.project(xyz_mm), log_sigma, visible, xyz_mm, camera)
 
 
 def _start(head: Literal["2d", "3d"]) -> Float[Tensor, "4 C"]:

@@ -204,7 +204,8 @@ def load_weights(model: nn.Module, path: Path) -> None:
 
 
 def start_from(model: nn.Module, path: Path) -> list[str]:
-    """Load what fits of another model's weights; a grid pooling that was trained for another input size is resized.
+    """Load what fits of another model's weights; a grid pooling that was trained for another input size is resized, and
+    an S that they lack starts as their encoder.
 
     Returns:
         The names of what starts anew.
@@ -217,6 +218,9 @@ def start_from(model: nn.Module, path: Path) -> list[str]:
         pool, given = key.removesuffix("4.weight"), state.get(key)
         if key.endswith("encoder.pool.4.weight") and given is not None and given.shape != value.shape:
             state[key] = _resize_grid(given, value.shape[1], state[f"{pool}0.weight"].shape[0])
+    for key in own.keys() - state.keys():  # S learns faster from an encoder that knows heads
+        if key.startswith("crop.encoder.") and key.removeprefix("crop.") in state:
+            state[key] = state[key.removeprefix("crop.")]
     fits = {key: value for key, value in state.items() if key in own and value.shape == own[key].shape}
     if not any(key.startswith("encoder.") for key in fits):
         raise AnymarkError(f"{path}: weights of another model (nothing of its encoder fits)")

@@ -86,9 +86,10 @@ def landmark_loss(answer: Answer, batch: Batch, config: LossConfig) -> Float[Ten
     log_sigma = answer.log_sigma + size.log()[:, None]
     loss = gaussian_nll((xy_px - truth.xy_px) / unit, log_sigma, truth.sd_px / batch.unit_px[:, None], mask)
 
-    placed = (to_photo(frontal(batch.queries_mm), crop) - truth.xy_px).norm(dim=-1) / batch.unit_px[:, None]
+    placed_crop = compose(batch.window, answer.placed)
+    placed = (to_photo(frontal(batch.queries_mm), placed_crop) - truth.xy_px).norm(dim=-1) / batch.unit_px[:, None]
     loss = loss + config.place * masked_mean(_huber(placed / PLACED), mask)
-    linear = answer.theta[:, :, :2]
+    linear = answer.placed[:, :, :2]
     gram = linear.transpose(1, 2) @ linear / torch.det(linear)[:, None, None]
     loss = loss + config.shear * (gram - torch.eye(2, device=gram.device)).square().sum((1, 2)).mean()
 

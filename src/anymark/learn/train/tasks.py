@@ -125,7 +125,7 @@ def calibrate(task: LandmarkTask) -> dict[str, Any]:
 
     "sigma_scale": what sigmas are multiplied by so that errors, divided by them, are 1: the root of the mean of
     error^2 / (2 sigma^2) over all points of each photo, over photos. "visible": scale and shift of the logit of being
-    seen (Platt 1999), where renders know it.
+    seen (Platt 1999) where renders know it, else 1 and 0.
     """
     squares, logits, seen = [], [], []
     for data in task.sampler.sets:
@@ -139,22 +139,21 @@ def calibrate(task: LandmarkTask) -> dict[str, Any]:
             logits.append(answer.visible.flatten())
             seen.append(photos.visible.float().flatten())
     scale = float(torch.cat(squares).mean().sqrt()) if squares else 1.0
-    out: dict[str, Any] = {"sigma_scale": round(scale, 4)}
-    if logits:
-        out["visible"] = _platt(torch.cat(logits), torch.cat(seen))
-    return out
+    visible = _platt(torch.cat(logits), torch.cat(seen)) if logits else {"scale": 1.0, "shift": 0.0}
+    return {"sigma_scale": round(scale, 4), "visible": visible}
 
 
 def _platt(logits: Tensor, seen: Tensor) -> dict[str, float]:
     """Scale and shift of logits that explain best what was seen, by Newton's method."""
     known = torch.isfinite(seen)
     x = torch.stack([logits[known].double(), torch.ones(int(known.sum()), dtype=torch.float64)], 1)
-    y, weights = seen[known].double(), torch.tensor([1.0, 0.0], dtype=torch.float64)
+    y, weights = seen[known].double(), torch.zeros(2, dtype=torch.float64)  # from elsewhere it may diverge
     for _ in range(20):
         p = torch.sigmoid(x @ weights)
         hessian = (x * (p * (1 - p))[:, None]).T @ x + 1e-6 * torch.eye(2, dtype=torch.float64)
         weights = weights - torch.linalg.solve(hessian, x.T @ (p - y))
-    return {"scale": round(float(weights[0]), 4), "shift": round(float(weights[1]), 4)}
+    # a logit that says nothing, or the contrary, is as good as ignored: run time takes no scale of 0 and below
+    return {"scale": max(round(float(weights[0]), 4), 1e-4), "shift": round(float(weights[1]), 4)}
 
 
 @torch.no_grad()

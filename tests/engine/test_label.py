@@ -469,11 +469,11 @@ def test_without_mediapipe_one_line_says_what_to_install(
     argv = ["data", "label", str(write(tmp_path / "a.png", 0)), "--out", str(tmp_path / "set")]
     monkeypatch.setattr(sys, "version_info", (3, 12))
     assert main(argv) == 2
-    assert capsys.readouterr().err == "anymark: data label needs mediapipe: pip install 'anymark[teacher]'\n"
+    assert capsys.readouterr().err == "anymark: Face Mesh needs mediapipe: pip install 'anymark[teacher]'\n"
     assert not (tmp_path / "set").exists()
     (tmp_path / "my.task").write_bytes(b"")
     assert main([*argv, "--task", str(tmp_path / "my.task")]) == 2
-    assert capsys.readouterr().err == "anymark: data label needs mediapipe: pip install mediapipe\n"
+    assert capsys.readouterr().err == "anymark: --task needs mediapipe: pip install mediapipe\n"
 
 
 def test_a_mediapipe_without_what_is_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

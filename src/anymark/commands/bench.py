@@ -39,6 +39,9 @@ class Bench:
     """Write the numbers, with the machine and the versions they belong to."""
     seconds: Annotated[float, arg(metavar="S")] = 1.0
     """Time spent on each number."""
+    track: Annotated[str | None, arg(metavar="VIDEO")] = None
+    """Time following one head through a video instead, with one thread, decoding included, beside MediaPipe's Face Mesh
+    on the same frames where it is installed (anymark[teacher])."""
     engine: bool = False
     """Time the data engine instead, with one thread: fits, renders and samples. Needs ../shared, or $ANYMARK_ASSETS."""
 
@@ -52,9 +55,14 @@ class Bench:
             raise AnymarkError(f"--seconds {self.seconds}: must not be negative")
         if self.json is not None and not self.json.absolute().parent.is_dir():
             raise AnymarkError(f"{self.json}: its folder does not exist")
+        if self.engine and self.track is not None:
+            raise AnymarkError("--engine and --track each time something else: give one of them")
         if self.engine:
             return self._engine()
-        models, photo = self.model or (DEFAULT_MODEL,), self.image or astronaut()
+        models = self.model or (DEFAULT_MODEL,)
+        if self.track is not None:
+            return self._track(models[0], self.track)
+        photo = self.image or astronaut()
         if self.json is not None:
             check_targets([self.json], [photo])
         machine = _print_host()
@@ -68,6 +76,22 @@ class Bench:
             starts = {name: asdict(start) for name, start in cold.items()}
             numbers = {"host": machine, "image": photo.name, "models": list(models), "threads": warm}
             write_json(self.json, {**numbers, "cold_start": starts}, indent=2)
+        return 0
+
+    def _track(self, model: str, video: str) -> int:
+        if self.json is not None:
+            check_targets([self.json], [Path(video)])
+        machine = _print_host()
+        timed = bench.track_timings(model, self.locator, video, self.seconds)
+        timings, (width, height) = timed.pop("frame"), timed["size_px"]
+        _print_rates(f"1 thread, {model}, {Path(video).name}, {width} x {height}", timings, "one head, 478 points")
+        if self.json is not None:
+            frame = {
+                name: {**asdict(timing), "frames_per_second": 1000 / timing.median_ms}
+                for name, timing in timings.items()
+            }
+            numbers = {"host": machine, "video": Path(video).name, "model": model, **timed}
+            write_json(self.json, {**numbers, "threads": {"1": {"frame": frame}}}, indent=2)
         return 0
 
     def _engine(self) -> int:
@@ -94,7 +118,8 @@ class Bench:
             if i == 0:
                 _print_timings(f"{label}, {model}", timed["stages"])
                 numbers["stages"] = {name: asdict(timing) for name, timing in timed["stages"].items()}
-            _print_rates(f"{label}, {model}", timed["queries"])
+            rates = {f"{count:>6} queries": timing for count, timing in timed["queries"].items()}
+            _print_rates(f"{label}, {model}", rates, "encode + queries")
             numbers["queries"][model] = {
                 count: {**asdict(timing), "frames_per_second": 1000 / timing.min_ms}
                 for count, timing in timed["queries"].items()
@@ -114,8 +139,8 @@ def _print_timings(title: str, timings: Mapping[str, Timing]) -> None:
         print(f"  {name:28} {timing.min_ms:10.3f} {timing.median_ms:10.3f}   ({timing.runs} runs)", flush=True)
 
 
-def _print_rates(title: str, rates: Mapping[str, Timing]) -> None:
-    print(f"{title}: frames a second (encode + queries), best and median")
-    for count, timing in rates.items():
+def _print_rates(title: str, rates: Mapping[str, Timing], what: str) -> None:
+    print(f"{title}: frames a second ({what}), best and median")
+    for name, timing in rates.items():
         best, median = 1000 / timing.min_ms, 1000 / timing.median_ms
-        print(f"  {count:>6} queries {best:10.1f} {median:10.1f}   ({timing.runs} runs)", flush=True)
+        print(f"  {name:21} {best:10.1f} {median:10.1f}   ({timing.runs} runs)", flush=True)

@@ -64,22 +64,26 @@ def load_teacher(task: Path | None = None) -> Teacher:
 class FaceMesh:
     """MediaPipe's Face Mesh with refined eyes and lips; the package carries the model.
 
+    Args:
+        follows: Pictures are the frames of a video: a face is looked for where the frame before had it.
+        most_faces: Of a picture.
+
     Raises:
         AnymarkError: mediapipe is not installed, or one without Face Mesh.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, follows: bool = False, most_faces: int = _MOST_FACES) -> None:
         mediapipe = _mediapipe("pip install 'anymark[teacher]'")
         if not hasattr(mediapipe, "solutions"):
             raise AnymarkError(
-                f"data label needs mediapipe 0.10.14, not {mediapipe.__version__}, which has no Face Mesh of its own: "
-                "pip install 'anymark[teacher]', or give --task FILE"
+                f"Face Mesh needs mediapipe 0.10.14, not {mediapipe.__version__}, which has no Face Mesh of its own: "
+                "pip install 'anymark[teacher]', or give data label --task FILE"
             )
         self.name = f"mediapipe {mediapipe.__version__} Face Mesh"
         with _quiet():
             self._mesh = mediapipe.solutions.face_mesh.FaceMesh(
-                static_image_mode=True,
-                max_num_faces=_MOST_FACES,
+                static_image_mode=not follows,
+                max_num_faces=most_faces,
                 refine_landmarks=True,
                 min_detection_confidence=_LEAST_SCORE,
             )
@@ -87,11 +91,23 @@ class FaceMesh:
 
     def points(self, rgb: npt.NDArray[np.uint8]) -> Array | None:
         """As `Teacher.points`."""
+        return _middle_face(self.faces(rgb), rgb)
+
+    def faces(self, rgb: npt.NDArray[np.uint8]) -> list[Array]:
+        """The points of all faces in a picture, as `Teacher.points`."""
+        return [_unshifted(_in_pixels(face.landmark, rgb)) for face in self.look(rgb)]
+
+    def look(self, rgb: npt.NDArray[np.uint8]) -> Sequence[Any]:
+        """All faces in a picture, in MediaPipe's own words."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what protobuf deprecates
-            found = self._mesh.process(rgb).multi_face_landmarks or ()
-        points = _middle_face((face.landmark for face in found), rgb)
-        return None if points is None else _unshifted(points)
+            return self._mesh.process(rgb).multi_face_landmarks or ()
+
+    def forget(self) -> None:
+        """What it follows: the next picture is the first one of another video."""
+        with _quiet():
+            self._mesh.reset()
+            self.points(_BLACK)
 
 
 class FaceLandmarker:
@@ -140,23 +156,24 @@ class FaceLandmarker:
                 found = self._landmarker.detect(picture).face_landmarks
             except (RuntimeError, ValueError) as error:
                 raise _not_a_landmarker(self._task, error) from None
-        return _middle_face(found, rgb)
+        return _middle_face((_in_pixels(face, rgb) for face in found), rgb)
 
 
 def _mediapipe(install: str) -> Any:
+    needs = "Face Mesh" if "teacher" in install else "--task"
     try:
         with _quiet():
             return import_module("mediapipe")
     except ModuleNotFoundError as error:
         if error.name != "mediapipe":
-            raise AnymarkError(f"data label needs {error.name}, which mediapipe needs: {install}") from None
+            raise AnymarkError(f"{needs} needs {error.name}, which mediapipe needs: {install}") from None
     if "teacher" in install and sys.version_info >= (3, 13):
         python = f"{sys.version_info.major}.{sys.version_info.minor}"
         raise AnymarkError(
-            f"data label needs mediapipe 0.10.14, which there is for Python up to 3.12, not {python}; "
-            "a newer mediapipe takes --task FILE"
+            f"Face Mesh needs mediapipe 0.10.14, which there is for Python up to 3.12, not {python}; "
+            "data label takes a newer one with --task FILE"
         )
-    raise AnymarkError(f"data label needs mediapipe: {install}")
+    raise AnymarkError(f"{needs} needs mediapipe: {install}")
 
 
 def _not_a_landmarker(task: Path, error: Exception) -> AnymarkError:
@@ -164,15 +181,21 @@ def _not_a_landmarker(task: Path, error: Exception) -> AnymarkError:
     return AnymarkError(f"{task}: not the .task file of a face landmarker ({first[:200]})")
 
 
-def _middle_face(faces: Iterable[Sequence[Any]], rgb: npt.NDArray[np.uint8]) -> Array | None:
-    """The face whose box lies nearest to the middle of the picture, in pixels."""
+def _in_pixels(landmarks: Sequence[Any], rgb: npt.NDArray[np.uint8]) -> Array:
+    """(478, 3) a face in our convention."""
+    height, width = rgb.shape[:2]
+    # z comes in the unit of x
+    points = np.array([(p.x, p.y, p.z) for p in landmarks]) * (width, height, width) + (0.5, 0.5, 0.0)
+    if points.shape != (POINTS, 3):
+        raise AnymarkError(f"the teacher answers {len(points)} points, not the {POINTS} of mediapipe478")
+    return points
+
+
+def _middle_face(faces: Iterable[Array], rgb: npt.NDArray[np.uint8]) -> Array | None:
+    """The face (478, 3) whose box lies nearest to the middle of the picture."""
     height, width = rgb.shape[:2]
     best, nearest = None, np.inf
-    for landmarks in faces:
-        # z comes in the unit of x
-        points = np.array([(p.x, p.y, p.z) for p in landmarks]) * (width, height, width) + (0.5, 0.5, 0.0)
-        if points.shape != (POINTS, 3):
-            raise AnymarkError(f"the teacher answers {len(points)} points, not the {POINTS} of mediapipe478")
+    for points in faces:
         box = points[:FACE_MESH_POINTS, :2]
         distance = np.linalg.norm((box.min(0) + box.max(0)) / 2 - (width / 2, height / 2))
         if distance < nearest:

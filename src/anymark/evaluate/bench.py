@@ -55,6 +55,19 @@ def timings(request: Request) -> dict[str, dict[str, Timing]]:
     return {part: {name: Timing(**t) for name, t in values.items()} for part, values in answer.items()}
 
 
+def track_timings(model: str, locator: str, video: str, seconds: float) -> dict[str, Any]:
+    """Of following one head through a video with one thread, beside MediaPipe's Face Mesh where it is installed: see
+    `anymark.evaluate.track_timing`. "frame" holds a `Timing` a name, the rest says of what and how.
+
+    Raises:
+        AnymarkError: a bad video or model, or no head in the video.
+    """
+    request = {"model": model, "locator": locator, "video": video, "seconds": seconds}
+    limits: dict[str, str] = dict.fromkeys(_THREAD_VARIABLES, "1")
+    answer = json.loads(_child(["-m", "anymark.evaluate.track_timing", json.dumps(request)], limits))
+    return {**answer, "frame": {name: Timing(**t) for name, t in answer["frame"].items()}}
+
+
 def engine_timings(assets: Path, photos: Path, seconds: float) -> dict[str, Timing]:
     """The data engine's, with one thread.
 

@@ -16,8 +16,10 @@ from anymark.commands.eval.photos import Photos
 from anymark.commands.eval.pose import Pose
 from anymark.commands.eval.samples import Samples
 from anymark.commands.eval.sigma import Sigma
+from anymark.commands.eval.stability import Stability
 from anymark.commands.eval.three_hundred_vw import ThreeHundredVW
 from anymark.commands.eval.three_hundred_w import ThreeHundredW
+from anymark.commands.eval.video import Video
 from anymark.commands.eval.visibility import Visibility
 from anymark.commands.eval.wflw import Wflw
 
@@ -40,6 +42,8 @@ class Eval:
             | Annotated[Pose, subcommand("pose")]
             | Annotated[Visibility, subcommand("visibility")]
             | Annotated[Sigma, subcommand("sigma")]
+            | Annotated[Stability, subcommand("stability")]
+            | Annotated[Video, subcommand("video")]
         ]
     ]
 

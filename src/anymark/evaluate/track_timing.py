@@ -1,0 +1,134 @@
+"""Times following one head through a video, beside MediaPipe's Face Mesh where it is installed; run as a process of its
+own, so that threads can be limited.
+
+Usage: python -m anymark.evaluate.track_timing REQUEST, where REQUEST is a `Request` as JSON; prints what was timed as
+JSON.
+
+Each frame is decoded once and then followed by one and the other, in turns first, so that whatever else the machine
+does slows both down alike. A frame's time is that of decoding it and of following the head in it: the tracker's step
+with all 478 points, against MediaPipe's `process` with refined landmarks, without the time that it takes to get them
+out of its protocol buffers. Frames in which one of them has lost the head are not counted.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from importlib.util import find_spec
+from typing import Any, TypeVar
+
+import numpy as np
+
+from anymark.detect.detector import Detector
+from anymark.engine.teacher import FaceMesh
+from anymark.errors import AnymarkError
+from anymark.evaluate.photo_files import FACE_MESH_LAYOUT
+from anymark.evaluate.timing import Timing
+from anymark.video import Frame, Tracker, open_video
+
+T = TypeVar("T")
+Follower = Callable[[Frame], Sequence[Any]]
+"""A frame -> the heads in it."""
+
+DECODE, OURS, VISIBLE, RIVAL = "decode", "anymark", "anymark, visible too", "mediapipe"
+
+_FIRST = 5  # frames of each pass that are not counted: networks and caches warm up
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a process is to time."""
+
+    model: str
+    locator: str
+    video: str
+    seconds: float
+    """The video is passed through as often as this takes, once at the least."""
+
+
+def answer(request: Request) -> dict[str, Any]:
+    """Times of a frame by who followed it, and what the video is, as plain values.
+
+    Raises:
+        AnymarkError: a bad video or model, or no head in it.
+    """
+    detector = Detector(request.model, request.locator, threads=1)
+    detector.load()
+    rival = FaceMesh(follows=True, most_faces=1) if find_spec("mediapipe") else None
+    timed: dict[str, list[float]] = {}
+    about: dict[str, Any] = {}
+    end = time.perf_counter() + request.seconds
+    while not about or time.perf_counter() < end:
+        about = _pass(detector, request.video, rival, timed)
+    if not timed:
+        raise AnymarkError(f"{request.video}: no head in it that can be followed")
+    timings = {name: asdict(Timing(min(ms), statistics.median(ms), len(ms))) for name, ms in timed.items()}
+    return {**about, "rival": None if rival is None else rival.name, "frame": timings}
+
+
+def _pass(detector: Detector, video: str, rival: FaceMesh | None, timed: dict[str, list[float]]) -> dict[str, Any]:
+    """Follow the head through the whole video once; adds milliseconds by name to `timed`."""
+    followers: dict[str, Follower] = {OURS: Tracker(detector, FACE_MESH_LAYOUT, max_heads=1).step}
+    if rival is not None:
+        rival.forget()
+        followers[RIVAL] = partial(_look, rival)
+    frames, number, size = iter(open_video(video, threads=1)), 0, (0, 0)
+    while True:
+        frame, decoding = _timed(lambda: next(frames, None))
+        if frame is None:
+            return {"frames": number, "size_px": list(size)}
+        number += 1
+        if frame.pixels is None:
+            continue
+        size = (frame.pixels.shape[1], frame.pixels.shape[0])
+        following = _follow(followers, frame, backwards=number % 2 == 0)
+        if following and number > _FIRST:
+            timed.setdefault(DECODE, []).append(decoding)
+            for name, ms in following.items():
+                timed.setdefault(name, []).append(decoding + ms)
+
+
+def _follow(followers: dict[str, Follower], frame: Frame, backwards: bool) -> dict[str, float]:
+    """Milliseconds by name; none where one of them has lost the head."""
+    heads: dict[str, Sequence[Any]] = {}
+    ms: dict[str, float] = {}
+    for name in reversed(followers) if backwards else followers:
+        heads[name], ms[name] = _timed(partial(followers[name], frame))
+    if not all(heads.values()):
+        return {}
+    _, seeing = _timed(lambda: heads[OURS][0].landmarks.visible)
+    return {OURS: ms[OURS], VISIBLE: ms[OURS] + seeing, **ms}
+
+
+def _look(rival: FaceMesh, frame: Frame) -> Sequence[Any]:
+    assert frame.pixels is not None
+    return rival.look(np.ascontiguousarray(frame.pixels))
+
+
+def _timed(work: Callable[[], T]) -> tuple[T, float]:
+    """What it gives, and the milliseconds that it took."""
+    start = time.perf_counter()
+    out = work()
+    return out, 1000 * (time.perf_counter() - start)
+
+
+def _pin() -> bool:
+    """Keep this process, with all its threads, on one core, where the system can."""
+    if not hasattr(os, "sched_setaffinity"):
+        return False
+    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    return True
+
+
+if __name__ == "__main__":
+    try:
+        pinned = _pin()
+        print(json.dumps({**answer(Request(**json.loads(sys.argv[1]))), "pinned_to_one_core": pinned}))
+    except AnymarkError as error:
+        sys.exit(str(error))

@@ -1,3 +1,5 @@
+"""Photo sets and the batches drawn from them: pixels, queries and labels belong together."""
+
 from __future__ import annotations
 
 import io
@@ -13,18 +15,19 @@ from torch import Generator
 
 from anymark.canonical import Layout, load_layout
 from anymark.errors import AnymarkError
-from anymark.learn.data.appearance import AppearanceConfig, degrade
-from anymark.learn.data.geometry import NO_AUGMENTATION, GeometryConfig
+from anymark.learn.data.appearance import AppearanceConfig, degrade, occlude
+from anymark.learn.data.geometry import NO_AUGMENTATION, GeometryConfig, compose, identity, is_mirrored, to_window
 from anymark.learn.data.landmarks import LandmarkSet, Sampler
 from anymark.learn.data.photos import load_photos
-from anymark.learn.models.encoder import EncoderConfig
-from anymark.learn.models.predictors import PredictorConfig
+from anymark.learn.models.camera import Cameras
+from anymark.learn.models.crop import to_theta
+from anymark.learn.models.landmarker import Answer
 from anymark.learn.train.landmarks import LandmarkTask
-from anymark.learn.train.losses import gaussian_nll
+from anymark.learn.train.losses import LossConfig, landmark_loss
 from anymark.learn.train.recipe import LandmarkData, LandmarkRecipe
 from tests.learn.conftest import DISCS, photo_shown, project, write_photo_set
+from tests.learn.tiny import UNCHANGED, model_config
 
-CLEAN = AppearanceConfig(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.05, 0, 0)
 CPU = torch.device("cpu")
 
 
@@ -95,35 +98,61 @@ def test_a_broken_photo_set_is_named(photo_root: Path, tmp_path: Path, damage: s
         load_photos(tmp_path, "faker", 64, "train")
 
 
-def sampler(photo_root: Path, layout: Layout, geometry: GeometryConfig, queries: int = 32, size: int = 96) -> Sampler:
+def sampler(
+    photo_root: Path,
+    layout: Layout,
+    geometry: GeometryConfig,
+    queries: int = 32,
+    size: int = 96,
+    twins: float = 0.0,
+    appearance: AppearanceConfig = UNCHANGED,
+) -> Sampler:
     sets = [
         LandmarkSet.create(load_photos(photo_root, source, 96, "train"), layout, 1.0, CPU)
         for source in ("faker", "congress")
     ]
-    return Sampler(sets, size, 1.5, queries, geometry, CLEAN)
+    return Sampler(sets, 48, size, 1.5, queries, twins, geometry, appearance)
 
 
-def test_the_same_seed_draws_the_same_batch(photo_root: Path, layout: Layout) -> None:
-    draw = sampler(photo_root, layout, GeometryConfig()).draw
-    a, b = (draw(8, Generator().manual_seed(5)) for _ in range(2))
+def test_the_same_seed_draws_the_same_batch_and_the_same_crops(photo_root: Path, layout: Layout) -> None:
+    often = AppearanceConfig(blur=0.5, noise=1.0, patch=1.0)
+    source = sampler(photo_root, layout, GeometryConfig(rough=0.5), twins=0.5, appearance=often)
+    a, b = (source.draw(8, Generator().manual_seed(5)) for _ in range(2))
     assert torch.equal(a.image, b.image)
-    assert torch.equal(a.target, b.target)
+    assert torch.equal(a.window, b.window)
+    assert torch.equal(a.truth.xy_px, b.truth.xy_px)
+    assert torch.equal(a.queries_mm, b.queries_mm)
+    theta = to_theta(0.2 * torch.randn(8, 4, generator=Generator().manual_seed(0)))
+    crops = a.look(theta)
+    assert torch.equal(crops, b.look(theta))
+    assert a.look.covered is not None
+    assert a.look.covered.any((1, 2)).all()
+    assert torch.equal(a.look.covered, b.look.covered)
+    other = source.draw(8, Generator().manual_seed(6))
+    assert not torch.equal(a.image, other.image)
 
 
 def test_no_photo_of_another_split_is_ever_drawn(photo_root: Path) -> None:
-    """Neither a held-out photo nor its near-duplicate; told by what the windows show."""
+    """Neither a held-out photo nor its near-duplicate; told by what windows and crops show."""
+    model = model_config()
     recipe = LandmarkRecipe(
-        encoder=EncoderConfig(input_size=64, features=16),
-        predictor=PredictorConfig(width=16, basis=4),
+        crop=model.crop,
+        encoder=model.encoder,
+        predictor=model.predictor,
         data=LandmarkData(sources={"faker": 0.6, "congress": 0.4}, store_size=96, queries=4),
         geometry=NO_AUGMENTATION,
-        appearance=CLEAN,
+        appearance=UNCHANGED,
     )
     task = LandmarkTask(recipe, photo_root, None)
     task.to(CPU)
-    drawn = {photo_shown(image) for step in range(10) for image in task.draw(32, Generator().manual_seed(step)).image}
+    drawn = []
+    for step in range(10):
+        batch = task.draw(32, Generator().manual_seed(step))
+        crops = batch.look(identity(32, batch.window))
+        drawn += [photo_shown(image) for image in batch.image]
+        assert drawn[-32:] == [photo_shown(crop) for crop in crops]
     good = {"faker": range(1, 10), "congress": range(1, 4)}  # the first label is bad, the last two are of other splits
-    assert drawn == {(source, i) for source, photos in good.items() for i in photos}
+    assert set(drawn) == {(source, i) for source, photos in good.items() for i in photos}
 
 
 @pytest.mark.parametrize("mirror", [0.0, 1.0])
@@ -132,20 +161,59 @@ def test_a_query_lands_on_what_it_names(photo_root: Path, layout: Layout, mirror
     source = sampler(photo_root, layout, GeometryConfig(mirror=mirror), queries=478, size=128)
     every_point = [replace(s, triangles=None) for s in source.sets]
     batch = replace(source, sets=every_point).draw(16, Generator().manual_seed(0))
+    theta = to_theta(torch.tensor([[0.1, 0.4, 0.05, -0.1]]).expand(16, 4))
     swap = {33: 263, 263: 33} if mirror else {}
-    for image, queries, target in zip(batch.image, batch.queries_mm, batch.target, strict=True):
-        at = {}
-        for k in DISCS:
-            distance = (queries - torch.tensor(layout.points_mm[k])).norm(dim=1)
-            assert distance.min() < 1e-3
-            at[k] = target[distance.argmin()]
-            x, y = ((at[k][:2] + 1) * 64).floor().int().tolist()
-            colour = torch.tensor(DISCS[swap.get(k, k)]) / 255
-            assert (image[:, y, x] - colour).abs().max() < 0.25
-        assert at[33][0] < at[263][0]  # the subject's right is at the image's left, whichever face it shows
-        # red grows to the right in every photo, and green downwards: what is mirrored here is the picture itself
-        (x0, y0), (x1, y1) = ((((at[k] + at[1])[:2] / 2 + 1) * 64).int().tolist() for k in (33, 263))
-        assert bool(image[0, y0, x0] > image[0, y1, x1]) == bool(mirror)
+    for crop in (identity(16, theta), theta):
+        targets = to_window(batch.truth.xy_px, compose(batch.window, crop))
+        for image, queries, target in zip(batch.look(crop), batch.queries_mm, targets, strict=True):
+            at = {}
+            for k in DISCS:
+                distance = (queries - torch.tensor(layout.points_mm[k])).norm(dim=1)
+                assert distance.min() < 1e-3
+                at[k] = target[distance.argmin()]
+                x, y = ((at[k] + 1) * 64).floor().int().tolist()
+                colour = torch.tensor(DISCS[swap.get(k, k)]) / 255
+                assert (image[:, y, x] - colour).abs().max() < 0.25
+            assert at[33][0] < at[263][0]  # the subject's right is at the image's left, whichever face it shows
+            # red grows to the right in every photo, and green downwards: what is mirrored here is the picture itself
+            (x0, y0), (x1, y1) = ((((at[k] + at[1]) / 2 + 1) * 64).int().tolist() for k in (33, 263))
+            assert bool(image[0, y0, x0] > image[0, y1, x1]) == bool(mirror)
+
+
+def test_twins_show_one_photo_in_two_windows_and_are_asked_the_same(photo_root: Path, layout: Layout) -> None:
+    batch = sampler(photo_root, layout, GeometryConfig(), twins=0.5).draw(40, Generator().manual_seed(0))
+    each = torch.arange(40)
+    assert torch.equal(batch.twin[batch.twin], each)
+    paired = batch.twin != each
+    assert 16 <= int(paired.sum()) <= 24
+    photos = torch.cat([view.photos for view in batch.look.views])
+    for value in (photos, batch.queries_mm, batch.truth.xy_px, batch.truth.mask, batch.unit_px, batch.dataset):
+        assert torch.equal(value[batch.twin], value)
+    assert torch.equal(is_mirrored(batch.window)[batch.twin], is_mirrored(batch.window))
+    centres = batch.window[:, :, 2]
+    apart = (centres[batch.twin] - centres).norm(dim=1) / batch.unit_px
+    assert torch.equal(apart > 0, paired)
+    assert float(apart.max()) < 0.25
+
+
+@pytest.mark.parametrize("batch", [1, 2, 3, 7])
+def test_all_samples_may_be_twins_but_for_an_odd_one(photo_root: Path, layout: Layout, batch: int) -> None:
+    source = sampler(photo_root, layout, GeometryConfig(), twins=1.0)
+    twin = replace(source, sets=source.sets[:1]).draw(batch, Generator().manual_seed(0)).twin
+    assert torch.equal(twin[twin], torch.arange(batch))
+    assert int((twin == torch.arange(batch)).sum()) == batch % 2
+
+
+def test_pictures_lie_around_photos_where_windows_reach_beyond(photo_root: Path, layout: Layout) -> None:
+    """Windows here are much wider than photos. A red bank of pictures fills half of what lies around them."""
+    source = sampler(photo_root, layout, NO_AUGMENTATION)
+    red = torch.zeros(2, 3, 8, 8, dtype=torch.uint8)
+    red[:, 0] = 255
+    batch = replace(source, window_scale=6.0, backgrounds=red).draw(64, Generator().manual_seed(0))
+    corners = batch.image[:, :, [0, 0, -1, -1], [0, -1, 0, -1]]
+    shows_red = (corners == torch.tensor([1.0, 0, 0])[:, None]).all(1).all(1)
+    assert 0.15 < float(shows_red.float().mean()) < 0.6
+    assert torch.equal(batch.look(identity(64, batch.window))[shows_red][:, :, 0, 0], corners[shows_red][:, :, 0])
 
 
 def test_points_inside_triangles_interpolate_both_sides_alike(photo_root: Path, layout: Layout) -> None:
@@ -208,7 +276,7 @@ def own_root(tmp_path_factory: pytest.TempPathFactory, layout: Layout) -> Path:
 def own_sampler(root: Path, geometry: GeometryConfig = NO_AUGMENTATION) -> Sampler:
     photos = [load_photos(root, source, 96, "train") for source in ("faker", "own")]
     sets = [LandmarkSet.create(p, load_layout(p.layout), 1.0, CPU) for p in photos]
-    return Sampler(sets, 96, 1.5, 64, geometry, CLEAN)
+    return Sampler(sets, 48, 96, 1.5, 64, 0.0, geometry, UNCHANGED)
 
 
 def test_one_batch_mixes_layouts(own_root: Path, layout: Layout) -> None:
@@ -220,7 +288,8 @@ def test_one_batch_mixes_layouts(own_root: Path, layout: Layout) -> None:
     }
     photos = {s.photos.source: s.photos for s in source.sets}
     seen = set()
-    for image, queries, target, mask in zip(batch.image, batch.queries_mm, batch.target, batch.mask, strict=True):
+    targets = to_window(batch.truth.xy_px, batch.window)
+    for image, queries, target, mask in zip(batch.image, batch.queries_mm, targets, batch.truth.mask, strict=True):
         name, i = photo_shown(image)
         seen.add(name)
         points_mm, valid, corners = known[name]
@@ -231,17 +300,23 @@ def test_one_batch_mixes_layouts(own_root: Path, layout: Layout) -> None:
         row = photos[name].names.index(f"{i:05d}.webp")
         box, points = photos[name].box_px[row], photos[name].points_px[row]
         want = (points - (box[:2] + box[2:]) / 2) / (0.75 * (box[2:] - box[:2]).max())
-        assert torch.allclose(target[mask][is_corner, :2], want[which[is_corner]], atol=1e-4)
+        assert torch.allclose(target[mask][is_corner], want[which[is_corner]], atol=1e-4)
     assert seen == {"faker", "own"}
 
 
 def test_masked_queries_carry_no_loss(own_root: Path) -> None:
     batch = own_sampler(own_root).draw(24, Generator().manual_seed(1))
-    predicted = torch.randn(*batch.mask.shape, 3, generator=Generator().manual_seed(2)).requires_grad_()
-    gaussian_nll(predicted, batch.target, batch.mask).backward()
-    assert predicted.grad is not None
-    assert 0 < int(batch.mask.sum()) < batch.mask.numel()
-    assert torch.equal((predicted.grad != 0).any(-1), batch.mask)
+    mask = batch.truth.mask
+    assert 0 < int(mask.sum()) < mask.numel()
+    said = torch.randn(*mask.shape, 7, generator=Generator().manual_seed(2)).requires_grad_()
+    camera = Cameras.from_flat(torch.tensor([1.0, 0, 0, 0, -1, 0, 0, 0, -1, 0, 0, 700, 5]).expand(24, 13))
+    theta = identity(24, batch.window)
+    answer = Answer(theta, theta, said[..., :2], said[..., 2], said[..., 3], said[..., 4:], camera)
+    seen = replace(batch.truth, visible=torch.ones(mask.shape), xyz_mm=torch.zeros(*mask.shape, 3))
+    landmark_loss(answer, replace(batch, truth=seen), LossConfig()).backward()
+    assert said.grad is not None
+    assert torch.equal((said.grad != 0).all(-1), mask)
+    assert torch.equal((said.grad != 0).any(-1), mask)
 
 
 def test_only_flip_pairs_allow_mirroring(own_root: Path) -> None:
@@ -266,20 +341,32 @@ def test_points_in_a_plane_cannot_be_extended(own_root: Path, layout: Layout) ->
 
 def test_no_strength_changes_nothing() -> None:
     image = torch.rand(4, 3, 32, 32)
-    assert torch.allclose(degrade(image.clone(), CLEAN, Generator().manual_seed(0)), image, atol=1e-5)
+    assert torch.allclose(degrade(image.clone(), UNCHANGED, Generator().manual_seed(0)), image, atol=1e-5)
+    kept, covered = occlude(image, UNCHANGED, Generator().manual_seed(0))
+    assert torch.equal(kept, image)
+    assert not covered.any()
 
 
 def test_all_effects_stay_in_range_and_grey_is_grey() -> None:
-    every = AppearanceConfig(
-        grey=1.0, light=1.0, blur=1.0, motion=1.0, low_resolution=1.0, jpeg=1.0, patch=1.0, noise=0
-    )
+    every = AppearanceConfig(grey=1.0, light=1.0, blur=1.0, motion=1.0, low_resolution=1.0, jpeg=1.0, noise=0)
     out = degrade(torch.rand(6, 3, 48, 48), every, Generator().manual_seed(0))
     assert torch.isfinite(out).all()
     assert float(out.min()) >= 0
     assert float(out.max()) <= 1
-    only_grey = replace(CLEAN, grey=1.0)
+    only_grey = replace(UNCHANGED, grey=1.0)
     out = degrade(torch.rand(6, 3, 48, 48), only_grey, Generator().manual_seed(0))
     assert torch.allclose(out[:, 0], out[:, 1], atol=1e-5)
+
+
+def test_what_is_put_over_pictures_is_told_to_the_pixel() -> None:
+    image = torch.rand(40, 3, 32, 32, generator=Generator().manual_seed(1))
+    before = image.clone()
+    out, covered = occlude(image, replace(UNCHANGED, patch=0.5), Generator().manual_seed(0))
+    assert torch.equal(image, before)
+    assert torch.equal((out != image).any(1), covered)
+    touched = covered.any((1, 2))
+    assert 0.25 < float(touched.float().mean()) < 0.75
+    assert 0.01 < float(covered[touched].float().mean()) < 0.5
 
 
 def test_the_real_photos_are_what_the_readme_says(shared: Path) -> None:

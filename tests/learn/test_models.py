@@ -1,23 +1,30 @@
+"""Predictors, encoders and the whole landmarker: which points answer how, and where training starts."""
+
 from __future__ import annotations
 
-import math
+from dataclasses import replace
 
 import pytest
 import torch
+from torch import Tensor
 
+from anymark.canonical import load_layout
 from anymark.errors import AnymarkError
+from anymark.learn.data.geometry import identity
 from anymark.learn.models.encoder import PRESETS, Encoder, EncoderConfig
-from anymark.learn.models.landmarker import Landmarker
-from anymark.learn.models.predictors import PredictorConfig, build_predictor, to_unit
-from anymark.learn.train.losses import gaussian_nll
+from anymark.learn.models.landmarker import Answer, Landmarker
+from anymark.learn.models.predictors import MEAN_HALF_WINDOW_MM, PredictorConfig, build_predictor, to_unit
+from tests.learn.tiny import CROP_SIZE, WINDOW_SIZE, model_config
 
 KINDS = ("basis", "mlp", "transformer")
 FEATURES = 32
+START = torch.tensor([[0.1, 0.2, 0.3, -1.0, 0.5], [0.7, 0, 0, 0, 0], [0, -0.7, 0, 0, 0], [0, 0, 0, 0, 0]])
+"""A face of unit cube coordinates times 0.7, a little shifted."""
 
 
 def predictor(kind: str) -> torch.nn.Module:
     torch.manual_seed(0)
-    return build_predictor(FEATURES, PredictorConfig(kind=kind, width=32, basis=16, layers=2, heads=4)).eval()
+    return build_predictor(FEATURES, PredictorConfig(kind=kind, width=32, basis=16, layers=2, heads=4), START).eval()
 
 
 def points(n: int, seed: int = 0) -> torch.Tensor:
@@ -60,17 +67,23 @@ def test_images_of_a_batch_do_not_mix(kind: str) -> None:
     assert torch.allclose(answer(model, features, p)[1:2], answer(model, features[1:2], p), atol=1e-5)
 
 
-def test_basis_is_linear_in_the_coefficients_and_starts_as_a_face() -> None:
+def test_basis_is_linear_in_the_coefficients() -> None:
     model, p = predictor("basis"), points(10)
-    a, b = torch.randn(1, model.size, 3), torch.randn(1, model.size, 3)
+    a, b = torch.randn(1, model.size, 5), torch.randn(1, model.size, 5)
     query = model.query(p)
     assert torch.allclose(
         model.decode(2 * a + b, query), 2 * model.decode(a, query) + model.decode(b, query), atol=1e-4
     )
-    left_eye, chin = torch.tensor([[[32.0, 36.0, 90.0]]]), torch.tensor([[[0.0, -77.0, 100.0]]])
-    at = [answer(model, torch.zeros(1, FEATURES), x)[0, 0, :2] for x in (left_eye, chin)]
-    assert at[0][0] > 0.1  # the subject's left is on the right of the picture
-    assert at[1][1] > at[0][1] + 0.5  # the chin below the eye
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_training_starts_where_it_is_told_to(kind: str) -> None:
+    """Nearly: the weights beside the biases are small, not zero. All but the basis know the constant alone."""
+    model, p = predictor(kind), points(200)
+    coefficients = START if kind == "basis" else START * torch.tensor([[1.0], [0.0], [0.0], [0.0]])
+    want = torch.cat([torch.ones(200, 1), to_unit(p[0])], 1) @ coefficients
+    found = answer(model, torch.zeros(1, FEATURES), p)[0]
+    assert float((found - want).abs().max().detach()) < 0.25
 
 
 def test_unit_cube_of_torch_and_numpy_agree() -> None:
@@ -138,30 +151,90 @@ def test_a_backbone_that_cannot_be_is_one_clear_line(config: EncoderConfig, mess
 
 def test_heads_must_divide_the_width() -> None:
     with pytest.raises(AnymarkError, match="width 30 is no multiple of heads 8"):
-        build_predictor(FEATURES, PredictorConfig(kind="transformer", width=30))
+        build_predictor(FEATURES, PredictorConfig(kind="transformer", width=30), START)
 
 
-def test_nll_is_least_at_the_true_sigma_and_ignores_padding() -> None:
-    target = torch.zeros(1, 4000, 3)
-    noise = torch.randn(1, 4000, 2, generator=torch.Generator().manual_seed(1)) * 0.1
-    mask = torch.ones(1, 4000, dtype=torch.bool)
-
-    def nll(sigma: float, mask: torch.Tensor = mask) -> float:
-        predicted = torch.cat([noise, torch.full((1, 4000, 1), sigma).log()], -1)
-        return float(gaussian_nll(predicted, target, mask))
-
-    assert nll(0.1) < min(nll(0.09), nll(0.11))
-    half = torch.arange(4000)[None] < 2000
-    noise[:, 2000:] = 100.0
-    assert nll(0.1, half) < 0
-    # labels that may be off by 0.2 themselves: sigma is what both make
-    target[..., 2] = 0.2
-    both = math.hypot(0.1, 0.2)
-    assert nll(both, half) < min(nll(0.95 * both, half), nll(1.05 * both, half))
+FACE = torch.tensor(load_layout("mediapipe478").points_mm)
 
 
-def test_landmarker_runs_end_to_end() -> None:
-    model = Landmarker(EncoderConfig(input_size=64), PredictorConfig(width=32, basis=8))
-    out = model(torch.rand(2, 3, 64, 64), points(5).expand(2, -1, -1))
-    assert out.shape == (2, 5, 3)
-    assert torch.isfinite(out).all()
+def looks(model: Landmarker, heads: int = 2) -> Answer:
+    """What an untrained model says of noise."""
+    generator = torch.Generator().manual_seed(0)
+    window = torch.rand(heads, 3, WINDOW_SIZE, WINDOW_SIZE, generator=generator)
+    crops = torch.rand(heads, 3, CROP_SIZE, CROP_SIZE, generator=generator)
+
+    def look(theta: Tensor) -> Tensor:
+        assert theta.shape == (heads, 2, 3)
+        return crops
+
+    with torch.no_grad():
+        return model.eval()(window, look, FACE[None], torch.zeros(heads, dtype=torch.long))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("crop", ["none", "similarity", "affine"])
+def test_an_untrained_head_stands_upright_in_the_middle_of_its_crop(crop: str, kind: str) -> None:
+    torch.manual_seed(0)
+    found = looks(Landmarker(model_config(crop, kind)))
+    assert torch.equal(found.theta, identity(2, found.theta))
+    for xy in found.xy:
+        low, high = xy.amin(0), xy.amax(0)
+        assert float(((low + high) / 2).norm()) < 0.2
+        assert 0.5 < float((high - low).max() / 2) < 1  # the window is about 1.5 faces wide
+        across, down = (
+            torch.corrcoef(torch.stack(pair))[0, 1]
+            for pair in (
+                (xy[:, 0], FACE[:, 0]),  # the subject's left is on the right of the picture
+                (xy[:, 1], -FACE[:, 1]),  # the chin is below the eyes
+            )
+        )
+        assert min(float(across), float(down)) > 0.97
+    assert float((found.xyz_mm - FACE).norm(dim=-1).max()) < 30
+    assert torch.allclose(found.camera.project(found.xyz_mm), found.xy)
+    assert torch.allclose(found.log_sigma.exp(), torch.tensor(0.1), atol=0.05)
+    assert torch.isfinite(found.visible).all()
+
+
+def test_an_untrained_2d_head_is_a_face_as_well_and_knows_no_camera() -> None:
+    torch.manual_seed(0)
+    found = looks(Landmarker(model_config(head="2d")))
+    want = torch.stack([FACE[:, 0], 5.0 - FACE[:, 1]], 1) / MEAN_HALF_WINDOW_MM
+    assert float((found.xy - want).norm(dim=-1).max()) < 0.2
+    assert torch.isnan(found.xyz_mm).all()
+    assert torch.isnan(found.camera.flat()).all()
+    assert torch.isfinite(found.log_sigma).all()
+
+
+def test_data_sets_answer_for_their_own_points_once_the_deformer_has_learned() -> None:
+    torch.manual_seed(0)
+    model = Landmarker(model_config(codes=("ibug68",))).eval()
+    crop = torch.rand(1, 3, CROP_SIZE, CROP_SIZE)
+    assert model.deformer is not None
+
+    def xyz(number: int) -> Tensor:
+        window = torch.zeros(1, 3, WINDOW_SIZE, WINDOW_SIZE)
+        return model(window, lambda _: crop, FACE[None], torch.tensor([number])).xyz_mm
+
+    with torch.no_grad():
+        assert torch.equal(xyz(0), xyz(1))
+        before = xyz(0)
+        model.deformer.trunk[-1].weight.normal_(0, 3)
+        assert torch.equal(xyz(0), before)
+        assert 0.5 < float((xyz(1) - before).norm(dim=-1).mean()) < 20
+
+
+@pytest.mark.parametrize("likelihood", [0.0, 0.25])
+def test_the_crop_is_told_less_of_what_its_landmarks_cost_than_of_where_it_lies(likelihood: float) -> None:
+    torch.manual_seed(0)
+    config = model_config()
+    model = Landmarker(replace(config, crop=replace(config.crop, likelihood=likelihood)))
+    window = torch.rand(2, 3, WINDOW_SIZE, WINDOW_SIZE)
+    found = model(window, lambda _: torch.rand(2, 3, CROP_SIZE, CROP_SIZE), FACE[None], torch.zeros(2).long())
+    assert torch.equal(found.theta, found.placed)
+    assert model.crop is not None
+    bias = model.crop.head.bias
+    part, whole = (
+        torch.autograd.grad(theta.square().sum(), bias, retain_graph=True)[0] for theta in (found.theta, found.placed)
+    )
+    assert float(whole.abs().max()) > 0
+    assert torch.allclose(part, likelihood * whole, atol=1e-6)

@@ -128,7 +128,7 @@ def test_a_rival_is_measured_against_the_same_truth() -> None:
     mesh = FakeMesh([[with_depth(points + np.array([0, 2]))] for points in track])
     numbers = sequence_numbers(followed(discs(5), mesh), truth_of(track))
     assert numbers[RIVAL]["NME"] == pytest.approx(2 / 20)
-    errors, flickers = sequence_details([numbers, numbers])
+    errors, flickers = sequence_details("both", [numbers, numbers])
     assert errors.rows["mediapipe"]["frames"] == 10
     assert np.isnan(errors.rows["mediapipe"]["ids lost"])
     assert errors.rows["anymark, none"]["NME"] == 0
@@ -201,7 +201,7 @@ def test_numbers_from_shards_and_clips_to_last_lines(
     assert second.startswith(f"{clip}: acceleration ")
     assert second.endswith(" % of the eyes' distance (n=9)")
     numbers = json.loads(out.read_text())
-    errors = numbers["details"]["errors, % of the eyes' distance (2 sequences)"]["anymark, none"]
+    errors = numbers["details"][f"{folder}, 2 sequences: % of the eyes' distance"]["anymark, none"]
     assert (errors["frames"], errors["missed"], errors["ids lost"]) == (9, 0, 0)
     assert set(numbers["videos"][str(folder)]) == {"a-0", "b-0"}
     still = numbers["videos"][str(folder)]["b-0"]

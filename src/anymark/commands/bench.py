@@ -83,15 +83,21 @@ class Bench:
             check_targets([self.json], [Path(video)])
         machine = _print_host()
         timed = bench.track_timings(model, self.locator, video, self.seconds)
-        timings, (width, height) = timed.pop("frame"), timed["size_px"]
-        _print_rates(f"1 thread, {model}, {Path(video).name}, {width} x {height}", timings, "one head, 478 points")
+        parts, (width, height) = {part: timed.pop(part) for part in ("frame", "processor")}, timed["size_px"]
+        _print_rates(
+            f"1 thread, {model}, {Path(video).name}, {width} x {height}", parts["frame"], "478 points of a head"
+        )
+        _print_timings("the processor's time for a frame", parts["processor"])
         if self.json is not None:
-            frame = {
-                name: {**asdict(timing), "frames_per_second": 1000 / timing.median_ms}
-                for name, timing in timings.items()
+            numbers = {
+                part: {
+                    name: {**asdict(timing), "frames_per_second": 1000 / timing.median_ms}
+                    for name, timing in timings.items()
+                }
+                for part, timings in parts.items()
             }
-            numbers = {"host": machine, "video": Path(video).name, "model": model, **timed}
-            write_json(self.json, {**numbers, "threads": {"1": {"frame": frame}}}, indent=2)
+            about = {"host": machine, "video": Path(video).name, "model": model, **timed}
+            write_json(self.json, {**about, "threads": {"1": numbers}}, indent=2)
         return 0
 
     def _engine(self) -> int:

@@ -57,7 +57,7 @@ def timings(request: Request) -> dict[str, dict[str, Timing]]:
 
 def track_timings(model: str, locator: str, video: str, seconds: float) -> dict[str, Any]:
     """Of following one head through a video with one thread, beside MediaPipe's Face Mesh where it is installed: see
-    `anymark.evaluate.track_timing`. "frame" holds a `Timing` a name, the rest says of what and how.
+    `anymark.evaluate.track_timing`. "frame" and "processor" hold a `Timing` a name, the rest says of what and how.
 
     Raises:
         AnymarkError: a bad video or model, or no head in the video.
@@ -65,7 +65,8 @@ def track_timings(model: str, locator: str, video: str, seconds: float) -> dict[
     request = {"model": model, "locator": locator, "video": video, "seconds": seconds}
     limits: dict[str, str] = dict.fromkeys(_THREAD_VARIABLES, "1")
     answer = json.loads(_child(["-m", "anymark.evaluate.track_timing", json.dumps(request)], limits))
-    return {**answer, "frame": {name: Timing(**t) for name, t in answer["frame"].items()}}
+    timed = {part: {name: Timing(**t) for name, t in answer[part].items()} for part in ("frame", "processor")}
+    return {**answer, **timed}
 
 
 def engine_timings(assets: Path, photos: Path, seconds: float) -> dict[str, Timing]:

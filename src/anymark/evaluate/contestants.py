@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Literal
 
 import numpy as np
@@ -55,6 +56,11 @@ def contestants(detector: Detector, against: Rival | None, follows: bool) -> lis
     """
     ours = Contestant("anymark", lambda: _tracking(detector) if follows else _looking(detector), follows)
     return [ours] if against is None else [ours, _mediapipe(follows)]
+
+
+def version_of(rival: Rival | None) -> str | None:
+    """The rival that was measured, with its version."""
+    return None if rival is None else f"{rival} {version(rival)}"
 
 
 def middle_head(heads: Sequence[Head], picture: Picture) -> Head:

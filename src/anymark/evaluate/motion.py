@@ -121,8 +121,8 @@ def clip_numbers(followed: Followed) -> Numbers:
     }
 
 
-def sequence_details(numbers: Sequence[Numbers]) -> tuple[Detail, ...]:
-    """Means over sequences; what is missed and lost is counted."""
+def sequence_details(name: str, numbers: Sequence[Numbers]) -> tuple[Detail, Detail]:
+    """Means over the sequences of a data set; what is missed and lost is counted."""
     errors: dict[str, dict[str, float]] = {}
     flickers: dict[str, dict[str, float]] = {}
     for who in numbers[0]:
@@ -133,8 +133,8 @@ def sequence_details(numbers: Sequence[Numbers]) -> tuple[Detail, ...]:
         errors[said(who)] = {**counts, "ids lost": int(lost.sum()) if np.isfinite(lost).all() else np.nan, **means}
         flickers[said(who)] = {"NMF": _mean(values["NMF"])}
     return (
-        Detail(f"errors, % of the eyes' distance ({len(numbers)} sequences)", errors, percent=True),
-        Detail("flicker, in 1/100 px of a face of 256 px", flickers),
+        Detail(f"{name}, {len(numbers)} sequences: % of the eyes' distance", errors, percent=True),
+        Detail(f"{name}: flicker, in 1/100 px of a face of 256 px", flickers),
     )
 
 

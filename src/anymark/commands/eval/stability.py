@@ -15,7 +15,7 @@ from anymark.detect.files import photos
 from anymark.detect.image import load_image
 from anymark.errors import AnymarkError
 from anymark.evaluate.benchmark import shared_folder, spread
-from anymark.evaluate.contestants import Rival, contestants
+from anymark.evaluate.contestants import Rival, contestants, version_of
 from anymark.evaluate.photo_sets import read_photos
 from anymark.evaluate.stability import Still, stability, stability_details
 
@@ -53,7 +53,12 @@ class Stability(Measurement):
             what=f"stability, {len(measured)} photos, {self.draws} draws",
             details=details,
             last_line=_last_line(details[0].rows["all"], self.against),
-            further={"draws": self.draws, "seed": self.seed, "photos": [asdict(photo) for photo in measured]},
+            further={
+                "against": version_of(self.against),
+                "draws": self.draws,
+                "seed": self.seed,
+                "photos": [asdict(photo) for photo in measured],
+            },
             notes=tuple(notes),
         )
 

@@ -16,7 +16,7 @@ from anymark.detect.detector import Detector
 from anymark.engine.samples import read_index
 from anymark.engine.teacher import FaceMesh
 from anymark.errors import AnymarkError
-from anymark.evaluate.contestants import Rival
+from anymark.evaluate.contestants import Rival, version_of
 from anymark.evaluate.following import follow
 from anymark.evaluate.motion import (
     Numbers,
@@ -74,7 +74,7 @@ class Video(Measurement):
             what=f"video, {len(parts)} data set{'s' if len(parts) > 1 else ''}",
             details=tuple(detail for part in parts.values() for detail in part.details),
             last_line="\n".join(part.line for part in parts.values()),
-            further={"videos": {name: part.numbers for name, part in parts.items()}},
+            further={"against": version_of(self.against), "videos": {name: p.numbers for name, p in parts.items()}},
             notes=tuple(f"{note}: left out" for note in notes),
         )
 
@@ -87,7 +87,7 @@ class Video(Measurement):
             short = truth.first(self.limit)
             numbers[truth.name] = sequence_numbers(follow(short.frames, detector, layout, 1, rival), short)
             show_progress(done, total)
-        errors, flicker = details = sequence_details(list(numbers.values()))
+        errors, flicker = details = sequence_details(name, list(numbers.values()))
         nmf = flicker.rows["anymark, none"]["NMF"]
         line = f"{name}: NME {100 * errors.rows['anymark, none']['NME']:.2f} %, NMF {nmf:.2f}"
         if rival is not None:
@@ -105,7 +105,7 @@ class Video(Measurement):
         line = f"{name}: acceleration {100 * moved:.3f} % of the eyes' distance"
         if rival is not None:
             line += f", {moved / numbers['mediapipe']['acceleration']:.2f} times that of mediapipe"
-        return _Part((clip_detail(Path(name).name, numbers),), f"{line} (n={numbers['none']['frames']})", numbers)
+        return _Part((clip_detail(name, numbers),), f"{line} (n={numbers['none']['frames']})", numbers)
 
     def _rival(self, most_faces: int) -> FaceMesh | None:
         return None if self.against is None else FaceMesh(follows=True, most_faces=most_faces)

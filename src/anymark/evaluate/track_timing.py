@@ -4,10 +4,11 @@ own, so that threads can be limited.
 Usage: python -m anymark.evaluate.track_timing REQUEST, where REQUEST is a `Request` as JSON; prints what was timed as
 JSON.
 
-Each frame is decoded once and then followed by one and the other, in turns first, so that whatever else the machine
-does slows both down alike. A frame's time is that of decoding it and of following the head in it: the tracker's step
-with all 478 points, against MediaPipe's `process` with refined landmarks, without the time that it takes to get them
-out of its protocol buffers. Frames in which one of them has lost the head are not counted.
+Each frame is decoded once. A few at a time, the same for all, are then followed by one after another, in turns first,
+so that whatever else the machine does slows all down alike. A frame's time is that of decoding it and of following the
+head in it: the tracker's step with all 478 points, against MediaPipe's `process` with refined landmarks, without the
+time that it takes to get them out of its protocol buffers. Frames in which one of them has lost the head are not
+counted.
 
 Beside the time that passes stands the processor's, of all threads: where nothing else runs, the two are about the same,
 and where much does, this one still tells.
@@ -43,6 +44,9 @@ Follower = Callable[[Frame], Sequence[Any]]
 """A frame -> the heads in it."""
 
 DECODE, OURS, VISIBLE, RIVAL = "decode", "anymark", "anymark, visible too", "mediapipe"
+
+TURN = 16
+"""Frames that each follows before it is another's turn."""
 
 _FIRST = 5  # frames of each pass that are not counted: networks and caches warm up
 
@@ -83,36 +87,42 @@ def answer(request: Request) -> dict[str, Any]:
 
 def _pass(detector: Detector, video: str, rival: FaceMesh | None, timed: dict[str, list[Times]]) -> dict[str, Any]:
     """Follow the head through the whole video once; adds what each frame took by name to `timed`."""
-    followers: dict[str, Follower] = {OURS: Tracker(detector, FACE_MESH_LAYOUT, max_heads=1).step}
+    trackers = [Tracker(detector, FACE_MESH_LAYOUT, max_heads=1) for _ in range(2)]
+    followers: dict[str, Follower] = {OURS: trackers[0].step, VISIBLE: partial(_see, trackers[1])}
     if rival is not None:
         rival.forget()
         followers[RIVAL] = partial(_look, rival)
     frames, number, size = iter(open_video(video, threads=1)), 0, (0, 0)
     while True:
-        frame, decoding = _timed(lambda: next(frames, None))
-        if frame is None:
+        decoded = [_timed(lambda: next(frames, None)) for _ in range(TURN)]
+        turn = [(frame, took) for frame, took in decoded if frame is not None and frame.pixels is not None]
+        following = _follow(followers, [frame for frame, _ in turn], backwards=number // TURN % 2 == 1)
+        for (frame, decoding), times in zip(turn, following, strict=True):
+            assert frame.pixels is not None
+            size = (frame.pixels.shape[1], frame.pixels.shape[0])
+            if times and frame.index >= _FIRST:
+                timed.setdefault(DECODE, []).append(decoding)
+                for name, took in times.items():
+                    timed.setdefault(name, []).append(decoding + took)
+        number += sum(frame is not None for frame, _ in decoded)
+        if decoded[-1][0] is None:
             return {"frames": number, "size_px": list(size)}
-        number += 1
-        if frame.pixels is None:
-            continue
-        size = (frame.pixels.shape[1], frame.pixels.shape[0])
-        following = _follow(followers, frame, backwards=number % 2 == 0)
-        if following and number > _FIRST:
-            timed.setdefault(DECODE, []).append(decoding)
-            for name, times in following.items():
-                timed.setdefault(name, []).append(decoding + times)
 
 
-def _follow(followers: dict[str, Follower], frame: Frame, backwards: bool) -> dict[str, Times]:
-    """What it took by name; nothing where one of them has lost the head."""
-    heads: dict[str, Sequence[Any]] = {}
-    times: dict[str, Times] = {}
+def _follow(followers: dict[str, Follower], frames: Sequence[Frame], backwards: bool) -> list[dict[str, Times]]:
+    """What each frame took by name, one follower after another; nothing where one of them has lost the head."""
+    times: list[dict[str, Times]] = [{} for _ in frames]
+    lost: set[int] = set()
     for name in reversed(followers) if backwards else followers:
-        heads[name], times[name] = _timed(partial(followers[name], frame))
-    if not all(heads.values()):
-        return {}
-    _, seeing = _timed(lambda: heads[OURS][0].landmarks.visible)
-    return {OURS: times[OURS], VISIBLE: times[OURS] + seeing, **times}
+        for i, frame in enumerate(frames):
+            heads, times[i][name] = _timed(partial(followers[name], frame))
+            if not heads:
+                lost.add(i)
+    return [{} if i in lost else times[i] for i in range(len(frames))]
+
+
+def _see(tracker: Tracker, frame: Frame) -> Sequence[Any]:
+    return [head.landmarks.visible for head in tracker.step(frame)]
 
 
 def _look(rival: FaceMesh, frame: Frame) -> Sequence[Any]:

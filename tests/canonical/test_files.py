@@ -28,6 +28,8 @@ def layout() -> Layout:
         flip=np.array([0, 2, 1, 3]),
         regions={"sides": np.array([1, 2]), "none": np.array([], int)},
         code=(0.1, -2.5e-7, 1 / 3),
+        model="small 46a2ea96ea17",
+        slides_mm=np.linspace(-9, 9, 24).reshape(4, 2, 3),
     )
 
 
@@ -35,8 +37,9 @@ def same(a: Layout, b: Layout) -> bool:
     return (
         a.name == b.name
         and a.names == b.names
-        and a.code == b.code
-        and all(np.array_equal(getattr(a, k), getattr(b, k)) for k in ("points_mm", "edges", "triangles", "flip"))
+        and (a.code, a.model) == (b.code, b.model)
+        and all(np.array_equal(getattr(a, k), getattr(b, k)) for k in ("points_mm", "slides_mm", "edges", "triangles"))
+        and np.array_equal(a.flip, b.flip)
         and list(a.regions) == list(b.regions)
         and all(np.array_equal(a.regions[k], b.regions[k]) for k in a.regions)
     )
@@ -158,6 +161,17 @@ BAD = {
     "code_empty.json": (f'{{{POINT}, "code": ""}}', "code must be the name of a data set or finite numbers"),
     "code_nan.json": (f'{{{POINT}, "code": [0, NaN]}}', "code must be the name of a data set or finite numbers"),
     "code_huge.json": (f'{{{POINT}, "code": [1e60]}}', "code must be the name of a data set or finite numbers"),
+    "model.json": (f'{{{POINT}, "code": [1], "model": 3}}', "'model' must be a JSON string"),
+    "model_alone.json": (f'{{{POINT}, "code": "a", "model": "m"}}', "a model goes with a code of numbers"),
+    "slides.json": (f'{{{POINT}, "slides_mm": [[1, 2, 3]]}}', "slides must be (2, 2, 3) finite numbers"),
+    "slides_nan.json": (
+        f'{{{POINT}, "slides_mm": [[[0, 0, NaN], [0, 0, 0]], [[0, 0, 0], [0, 0, 0]]]}}',
+        "slides must be (2, 2, 3) finite numbers",
+    ),
+    "slides_word.json": (
+        f'{{{POINT}, "slides_mm": [[["a", 0, 0], [0, 0, 0]]]}}',
+        "slides_mm must be a table of numbers",
+    ),
     "empty.json": ('{"points_mm": []}', "points must be (N, 3)"),
     "flat.json": ('{"points_mm": [[0, 50], [0, 0]]}', "points must be (N, 3)"),
     "ragged.json": ('{"points_mm": [[0, 50, 110], [0]]}', "table of numbers"),
@@ -244,7 +258,18 @@ def test_saving_elsewhere_than_json_is_refused(layout: Layout, tmp_path: Path):
 def test_saved_json_has_the_documented_keys(layout: Layout, tmp_path: Path):
     layout.save(tmp_path / "a.json")
     data = json.loads((tmp_path / "a.json").read_text())
-    assert set(data) == {"name", "points_mm", "names", "edges", "flip", "triangles", "regions", "code"}
+    assert set(data) == {
+        "name",
+        "points_mm",
+        "names",
+        "edges",
+        "flip",
+        "triangles",
+        "regions",
+        "code",
+        "model",
+        "slides_mm",
+    }
     assert data["points_mm"][0] == [0, 50.25, 110]
 
 

@@ -176,3 +176,24 @@ def test_every_tooth_has_a_point():
     upper = np.array([name.startswith("upper") for name in names])
     front = np.array(["incisor" in name for name in names])
     assert points[upper, 1].min() > points[~upper & front, 1].max()  # the mouth is open
+
+
+def test_points_slide_with_the_side_that_the_head_is_seen_from():
+    points = np.array([(70, -40, 30), (-70, -40, 30)], np.float32)
+    slides = np.array([[(4, 0, -8), (0, 2, 0)], [(4, 0, 8), (0, 2, 0)]], np.float32)
+    layout = Layout("jaw", points, names=("left", "right"), slides_mm=slides)
+    assert layout.seen_from(np.array([0.0, 0.0, 1.0])).points_mm.tolist() == points.tolist()
+    seen = layout.seen_from(np.array([0.5, -0.5, 0.5**0.5]))
+    assert seen.points_mm.tolist() == [[72, -41, 26], [-68, -41, 34]]
+    assert (seen.name, seen.names, seen.slides_mm) == ("jaw", ("left", "right"), None)
+    assert (layout.points_mm == points).all()
+
+
+def test_points_slide_no_further_than_the_cube():
+    layout = Layout("far", np.array([(190.0, 0, 0)]), slides_mm=np.array([[(500.0, 0, 0), (0, -9, 0)]]))
+    assert layout.seen_from(np.array([1.0, 0.0, 0.0])).points_mm.tolist() == [[200, 0, 0]]
+
+
+def test_points_that_do_not_slide_cost_nothing():
+    layout = load_layout("ibug68")
+    assert layout.seen_from(np.array([1.0, 0.0, 0.0])) is layout

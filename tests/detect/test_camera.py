@@ -59,6 +59,29 @@ def test_which_way_is_positive(yaw: float, pitch: float, roll: float, nose: tupl
         np.testing.assert_allclose(np.sign((up - origin).round(6)), top)
 
 
+@pytest.mark.parametrize(
+    ("yaw", "pitch", "roll", "seen_from"),
+    [
+        (0, 0, 50, (0, 0, 1)),
+        (30, 0, 0, (-0.5, 0, 0.75**0.5)),
+        (0, 30, 20, (0, -0.5, 0.75**0.5)),
+        (-90, 0, 0, (1, 0, 0)),
+    ],
+)
+def test_a_head_turned_to_its_left_is_seen_from_its_right(
+    yaw: float, pitch: float, roll: float, seen_from: tuple[float, float, float]
+) -> None:
+    camera = Camera(1000.0, np.zeros(2), turned(*np.radians([yaw, pitch, roll])), np.array([0.0, 0.0, 700.0]))
+    np.testing.assert_allclose(camera.seen_from, seen_from, atol=1e-12)
+
+
+@given(poses)
+def test_the_camera_lies_where_the_head_is_seen_from(pose: Pose) -> None:
+    camera = posed(pose)
+    away = np.linalg.norm(camera.t_camera_head_mm)
+    np.testing.assert_allclose(camera.in_camera_mm(away * camera.seen_from), 0, atol=1e-9)
+
+
 @given(poses)
 def test_angles_are_those_that_the_data_engine_turns_heads_by(pose: Pose) -> None:
     camera = posed(pose)

@@ -8,6 +8,7 @@ import pickle
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -357,6 +358,17 @@ def test_a_layouts_data_set_code_moves_its_points(models: Path, photo: np.ndarra
     plain, coded = (head.query(Layout("mine", POINTS_MM, code=code)) for code in (None, "ibug68"))
     np.testing.assert_allclose(coded.xyz_mm - plain.xyz_mm, [[10, 0, 0]] * 3, atol=1e-4)
     assert (coded.xy_px[:, 0] > plain.xy_px[:, 0] + 1).all()
+
+
+def test_points_slide_with_the_side_that_a_head_is_seen_from(models: Path, photo: np.ndarray) -> None:
+    head = Detector(models / "basis", models / "locator").encode(photo)[0]
+    turned = replace(head, camera_vector=np.array([0.8, 0, -0.6, 0, -1, 0, -0.6, 0, -0.8, 0, 0, 700, 5], np.float32))
+    slides = np.tile(np.array([[10.0, 0, -5], [0, 0, 0]]), (3, 1, 1))
+    sliding = Layout("mine", POINTS_MM, slides_mm=slides)
+    for each, moved in ((head, (0, 0, 0)), (turned, (6, 0, -3))):
+        found = each.query(sliding)
+        np.testing.assert_allclose(found.xyz_mm, each.query(POINTS_MM + np.float32(moved)).xyz_mm, atol=0.02)
+        np.testing.assert_allclose(found.layout.points_mm, POINTS_MM + np.array(moved), atol=0.02)
 
 
 def test_what_is_hidden_by_the_head_itself_is_not_visible(models: Path, photo: np.ndarray) -> None:

@@ -15,18 +15,12 @@ from anymark.learn.data.landmarks import Batch
 from anymark.learn.train.landmarks import LandmarkTask
 from anymark.learn.train.loop import CHECKPOINT, Stopped, fit, trained_steps
 from anymark.learn.train.recipe import LandmarkRecipe, load_recipe
+from tests.learn.tiny import MODEL
 
 REPO = Path(__file__).parents[2]
 STEPS = 5
 RECIPE = f"""
-[encoder]
-backbone = "mobilenetv4-conv-small"
-input_size = 64
-features = 16
-grid_channels = 4
-[predictor]
-width = 16
-basis = 4
+{MODEL}
 [data]
 store_size = 64
 queries = 16

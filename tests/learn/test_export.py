@@ -1,361 +1,183 @@
-"""Runs made models: the graphs equal torch, the card says what was measured, and no other folder is harmed."""
+"""Exported models: the graphs equal torch at any counts, and a detector answers from pixels as torch does."""
 
 from __future__ import annotations
 
-import io
 import json
-import tarfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import save_file
-from torch import Tensor, nn
+from safetensors.torch import load_file
+from torch import Tensor
 
-from anymark import Detector
-from anymark.cli import main
-from anymark.detect.image import open_photo
+from anymark import Detector, Window
+from anymark.canonical import load_layout
+from anymark.detect.window import Crop, crop
 from anymark.errors import AnymarkError
-from anymark.learn import export_locator as export_locator_module
-from anymark.learn.cards import PANORAMAS, data_entries
-from anymark.learn.data.heads import boxes_px
-from anymark.learn.data.photos import DATA_CARDS
-from anymark.learn.export import model_folder, write_card
-from anymark.learn.export_locator import checked_images, difference_px, export_locator
-from anymark.learn.models.encoder import EncoderConfig
-from anymark.learn.models.locator import Locator
-from anymark.learn.train.landmarks import LandmarkTask
-from anymark.learn.train.locator import LocatorTask, panorama_folder
-from anymark.learn.train.recipe import LandmarkRecipe, LocatorRecipe, TrainConfig, load_recipe
-from anymark.learn.train.tasks import UNSURE_BOUNDS, checked_windows, most_unsure, starting_weights
-from tests.learn.conftest import photo_shown
-from tests.learn.test_locator import SHALLOW, drawn_heads
-
-LANDMARKS = """
-kind = "landmarks"
-[encoder]
-input_size = 64
-features = 32
-grid_channels = 8
-[predictor]
-width = 32
-basis = 8
-[data]
-store_size = 96
-queries = 16
-[data.sources]
-faker = 1.0
-congress = 0.5
-[train]
-steps = 2
-batch = 4
-warmup = 1
-"""
-
-LOCATOR = """
-kind = "locator"
-[model]
-stem = 8
-early = 8
-widths = [16, 16, 16, 16]
-depths = [0, 0, 0, 0]
-fusion = 16
-[data]
-store_size = 64
-size = 64
-views = 1
-textures = 8
-[data.sources]
-whole-faker = 1.0
-[card]
-licence = "mine"
-known_sources = true
-"""
+from anymark.learn import export
+from anymark.learn.export import export_landmarker, joined, run_exported
+from anymark.learn.models.landmarker import Landmarker, ModelConfig
+from anymark.learn.train.recipe import LandmarkRecipe
+from tests.learn.tiny import CROP_SIZE, WINDOW_SIZE, model_config
 
 
-def files(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
+def export_tiny(model: Landmarker, config: ModelConfig, folder: Path) -> None:
+    """Under the folder's name, checked on noise."""
+    recipe = LandmarkRecipe("landmarks", config.head, config.crop, config.encoder, config.deformer, config.predictor)
+    export_landmarker(
+        model,
+        recipe,
+        folder,
+        name=folder.name,
+        windows=noise(0, 2, WINDOW_SIZE),
+        crops=noise(1, 2, CROP_SIZE),
+        points_mm=POINTS,
+        card={"licence": "Apache-2.0", "sigma_scale": 1.7, "visible": {"scale": 2.0, "shift": -0.5}},
+    )
 
 
-@pytest.fixture(scope="module")
-def landmark_run(photo_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two steps of a tiny landmark detector, as `anymark train` leaves them."""
-    folder = tmp_path_factory.mktemp("runs")
-    (folder / "tiny.toml").write_text(LANDMARKS)
-    argv = ["train", str(folder / "tiny.toml"), "--out", str(folder / "tiny"), "--accelerator", "cpu"]
-    assert main([*argv, "--photos", str(photo_root), "--cache", str(folder / "cache")]) == 0
-    return folder / "tiny"
+POINTS = np.random.default_rng(2).normal(0, 60, (11, 3)).astype(np.float32)
 
 
-def task_of(run: Path, photo_root: Path) -> LandmarkTask:
-    recipe = load_recipe(run / "recipe.toml")
-    assert isinstance(recipe, LandmarkRecipe)
-    task = LandmarkTask(recipe, photo_root, None, limit=1)
-    task.to(torch.device("cpu"))
-    return task
+def noise(seed: int, count: int, size: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (count, size, size, 3)).astype(np.uint8)
 
 
-def write_panorama(path: Path, width: int = 64, height: int = 32) -> None:
-    rows = np.random.default_rng(0).integers(20, 130, (height, 4, width)).astype(np.uint8)
-    lines = (bytes([2, 2, 0, width]) + b"".join(bytes([width]) + c.tobytes() for c in row) for row in rows)
-    path.write_bytes(b"#?RADIANCE\n\n-Y %d +X %d\n" % (height, width) + b"".join(lines))
+@dataclass(frozen=True)
+class Exported:
+    """A tiny model of random weights, as torch runs it and as run time does."""
+
+    model: Landmarker
+    folder: Path
+    codes: tuple[str, ...]
+
+    @property
+    def has_crop(self) -> bool:
+        return self.model.crop is not None
 
 
-@pytest.fixture(scope="module")
-def locator_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A run of an untrained tiny locator, and the folder of its photos."""
-    folder = tmp_path_factory.mktemp("locator")
-    whole, run, panoramas = folder / "photos" / "whole", folder / "run", folder / "assets" / "hdri"
-    for path in (whole, run, panoramas):
-        path.mkdir(parents=True)
-    for name in ("lobby", "meadow"):  # a held-out one, and one to train on
-        write_panorama(panoramas / f"{name}.hdr")
-    heads, rng = drawn_heads(40), np.random.default_rng(5)
-    names = [f"faker_{i:05d}.webp" for i in range(len(heads))]
-    with tarfile.open(whole / "photos.tar", "w") as tar:
-        for name, image in zip(names, heads.images, strict=True):
-            blocks = rng.integers(0, 60, (12, 10, 3)).repeat(10, 0).repeat(10, 1)  # looks differ, as people's do
-            pixels = np.clip(image.permute(1, 2, 0).numpy() * 0.75 + blocks, 0, 255).astype(np.uint8)
-            buffer = io.BytesIO()
-            Image.fromarray(pixels).save(buffer, "WEBP", lossless=True)
-            info = tarfile.TarInfo(name)
-            info.size = buffer.tell()
-            buffer.seek(0)
-            tar.addfile(info, buffer)
-    boxes = torch.cat([boxes_px(outline) for outline in heads.outlines_px]).numpy()
-    eyes = torch.cat(list(heads.eyes_px)).flatten(1).numpy()
-    np.savez(whole / "faces.npz", name=np.array(names), photo=np.arange(len(names)), box=boxes, eyes=eyes)
-    (run / "recipe.toml").write_text(LOCATOR)
+@pytest.fixture(
+    scope="module",
+    params=[
+        ("similarity", "basis", ("mediapipe478", "ibug68")),
+        ("affine", "mlp", ()),
+        ("none", "transformer", ("ibug68",)),
+    ],
+    ids=lambda param: "-".join(param[:2]),
+)
+def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    crop_kind, predictor, codes = request.param
     torch.manual_seed(0)
-    save_file(
-        {key: value.contiguous() for key, value in Locator(SHALLOW).state_dict().items()}, run / "weights.safetensors"
-    )
-    return run, folder / "photos"
+    config = model_config(crop_kind, predictor, codes=codes)
+    model = Landmarker(config).eval()
+    with torch.no_grad():  # as after training: neither S nor D does nothing
+        if model.crop is not None:
+            model.crop.head.weight.normal_(0, 0.1)
+        if model.deformer is not None:
+            model.deformer.trunk[-1].weight.normal_(0, 0.5)
+    folder = tmp_path_factory.mktemp("exported") / predictor
+    export_tiny(model, config, folder)
+    assert not list(folder.parent.glob(".*"))  # nothing temporary stays behind
+    return Exported(model, folder, codes)
 
 
-def test_a_landmark_run_becomes_a_model(
-    landmark_run: Path, photo_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with (landmark_run / "log.jsonl").open("a") as log:
-        log.write('{"step": 3, "lo')  # as a kill leaves it
-    out = tmp_path / "model"
-    argv = ["export", str(landmark_run), str(out), "--photos", str(photo_root), "--cache", str(tmp_path / "cache")]
-    assert main(argv) == 0
-    assert capsys.readouterr().out.startswith(f"{out}: ")
-    assert {path.name for path in out.iterdir()} == {"card.json", "encode.onnx", "query.onnx", "weights.safetensors"}
-    assert {path.name for path in tmp_path.iterdir()} == {"model", "cache"}  # nothing temporary stays behind
-    card = json.loads((out / "card.json").read_text())
-    assert (card["name"], card["kind"], card["steps"]) == ("model", "landmarks", 2)
-    assert card["metrics"]["photos"] == 2
-    unknown = {"what": "not stated", "licence": "not stated"}  # the recipe, an older one, has no [card]
-    assert card["data"] == [{"name": "faker", **unknown}, {"name": "congress", **unknown}]
-    assert (card["licence"], card["labels"]) == ("not stated", "not stated")
-    assert UNSURE_BOUNDS[0] <= card["most_unsure"] <= UNSURE_BOUNDS[1]
-    photo = np.full((80, 90, 3), 128, np.uint8)
-    [face] = Detector(out).detect(photo, "ibug68", boxes=[[20, 20, 60, 70]])
-    assert face.xy_px.shape == (68, 2)
-    assert np.isfinite(face.xy_px).all()
+def as_pictures(images: np.ndarray) -> Tensor:
+    return torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
 
 
-def test_a_locator_run_becomes_a_model_and_a_bad_graph_does_not_replace_it(
-    locator_run: tuple[Path, Path],
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    run, photos = locator_run
-    out = tmp_path / "find"
-    argv = ["export", str(run), str(out), "--photos", str(photos), "--name", "tiny"]
-    assert main(argv) == 0
-    assert capsys.readouterr().out.startswith(f"{out}: ")
-    card = json.loads((out / "card.json").read_text())
-    assert (card["name"], card["kind"]) == ("tiny", "locator")
-    assert (card["licence"], card["labels"]) == ("mine", "not stated")
-    assert card["data"] == [{"name": "faker", **DATA_CARDS["faker"]}, {"name": "panoramas", **PANORAMAS}]
-    assert card["metrics"]["photos"] > 0
-    boxes = Detector(locator=out).locator.locate(open_photo(np.zeros((90, 120, 3), np.uint8)))
-    assert all(box.score >= card["threshold"] for box in boxes)
-
-    before = files(out)
-    monkeypatch.setattr(export_locator_module, "export_locator", lambda _, path: path.write_bytes(b"another graph"))
-    monkeypatch.setattr(export_locator_module, "difference_px", lambda *_: float("nan"))
-    assert main(argv) == 2
-    assert capsys.readouterr().err.startswith("anymark: tiny: the exported locator differs from torch by ")
-    assert files(out) == before
-    assert [path.name for path in tmp_path.iterdir()] == ["find"]
+def test_exported_graphs_agree_with_torch(exported: Exported) -> None:
+    """With other counts than they were traced with."""
+    model = exported.model
+    windows, crops = noise(3, 5, WINDOW_SIZE), noise(4, 5, CROP_SIZE)
+    points = np.random.default_rng(5).normal(0, 60, (300, 3)).astype(np.float32)
+    for number in range(1 + len(exported.codes)):
+        with torch.no_grad():
+            dataset = torch.tensor([number])
+            code = model.codes(dataset)[0].numpy()
+            pictures = as_pictures(crops)
+            want = model(
+                as_pictures(windows), lambda _, pictures=pictures: pictures, torch.from_numpy(points)[None], dataset
+            )
+        theta, found = run_exported(exported.folder, windows, crops, points, code)
+        assert np.abs(theta - want.theta.numpy()).max() < 1e-4
+        unit = np.array([1, 1, 1, 1, 100, 100, 100])
+        assert (np.abs(found - joined(want).numpy()) / unit).max() < 2e-4
+        assert bool(np.abs(theta - np.eye(2, 3)).max() > 0.01) == exported.has_crop
 
 
-def test_a_locator_is_checked_on_heads_that_it_never_learned(locator_run: tuple[Path, Path]) -> None:
-    run, photos = locator_run
-    recipe = load_recipe(run / "recipe.toml")
-    assert isinstance(recipe, LocatorRecipe)
-    task = LocatorTask(recipe, photos, None)
-    task.to(torch.device("cpu"))
-    learned = {image.numpy().tobytes() for heads in task._train.values() for image in heads.images}
-    assert not learned & {image.numpy().tobytes() for image in task.held_out.images}
-    assert len(learned) + len(task.held_out) == 40
-    images = checked_images(task)
-    shown = min(8, len(task.held_out))
-    assert images.shape == (shown + 2, 320, 320, 3)
-    for image, index in zip(images, np.linspace(0, len(task.held_out) - 1, shown).round().astype(int), strict=False):
-        red, blue = ((eye * 320 / 120).int().tolist() for eye in task.held_out.eyes_px[index][0])
-        left = (320 - round(100 * 320 / 120)) // 2  # the photo is 100 x 120
-        assert image[red[1], left + red[0]].argmax() == 0
-        assert image[blue[1], left + blue[0]].argmax() == 2
+def test_the_card_says_what_run_time_needs(exported: Exported) -> None:
+    card = json.loads((exported.folder / "card.json").read_text())
+    assert (card["format"], card["kind"], card["predictor"]) == (2, "landmarks", exported.folder.name)
+    assert card["licence"] == "Apache-2.0"
+    assert (card["input_size"], card["window_scale"]) == (CROP_SIZE, 1.5)
+    assert set(card["codes"]) == {"fits", *exported.codes}
+    assert not any(card["codes"]["fits"])
+    graphs = {"encode.onnx", "query.onnx", "decode.onnx", "weights.safetensors"}
+    if exported.has_crop:
+        assert card["crop"] in ({"kind": kind, "input_size": WINDOW_SIZE} for kind in ("similarity", "affine"))
+        graphs.add("crop.onnx")
+    else:
+        assert card["crop"] is None
+    assert set(card["files"]) == graphs
+    weights = load_file(exported.folder / "weights.safetensors")
+    assert all(torch.equal(weights[key], value) for key, value in exported.model.state_dict().items())
 
 
-def test_cards_say_of_data_what_sets_and_recipe_state(tmp_path: Path) -> None:
-    def write(path: Path, **said: str) -> None:
-        path.parent.mkdir()
-        np.savez(path, **{key: np.array(value) for key, value in said.items()})
+def test_a_detector_answers_as_torch_does(exported: Exported) -> None:
+    """From the photo's pixels to landmarks, head and camera."""
+    rng, model = np.random.default_rng(6), exported.model
+    coarse = rng.integers(0, 256, (6, 8, 3)).astype(np.uint8)
+    photo = np.asarray(Image.fromarray(coarse).resize((240, 180), Image.Resampling.BICUBIC))
+    window = Window(np.array([110.0, 95.0]), 120.0, 0.3)
+    layout = load_layout("ibug68")
+    seen: list[Crop] = []
 
-    write(tmp_path / "mine" / "labels.npz", licence="CC-BY-4.0", what="my photos")
-    write(tmp_path / "congress" / "labels.npz", licence="all rights reserved")  # someone's own, under a known name
-    for name in ("faker", "other"):
-        write(tmp_path / name / "labels.npz")
-    write(tmp_path / "whole" / "faces.npz")
-    sources = ("mine", "congress", "faker", "other", "whole-faker", "whole-voteview")
-    mine = {"name": "mine", "what": "my photos", "licence": "CC-BY-4.0"}
-    congress = {"name": "congress", "what": "not stated", "licence": "all rights reserved"}
-    nothing = {"what": "not stated", "licence": "not stated"}
-    assert data_entries(tmp_path, sources, known_sources=True) == [
-        mine,
-        congress,
-        {"name": "faker", **DATA_CARDS["faker"]},
-        {"name": "other", **nothing},
-        {"name": "voteview", **DATA_CARDS["voteview"]},
-    ]
-    rest = [{"name": name, **nothing} for name in ("faker", "other", "voteview")]
-    assert data_entries(tmp_path, sources, known_sources=False) == [mine, congress, *rest]
+    def look(theta: Tensor) -> Tensor:
+        seen.append(Crop.inside(window, theta[0].numpy()))
+        return as_pictures(crop(photo, seen[0], CROP_SIZE)[None])
 
-
-def test_weights_that_a_run_started_from_are_on_its_card() -> None:
-    assert starting_weights(LandmarkRecipe()) == {}
-    assert starting_weights(LandmarkRecipe(train=TrainConfig(init="a.safetensors"))) == {
-        "started_from": "a.safetensors"
-    }
-    pretrained = LandmarkRecipe(encoder=EncoderConfig("convnext-tiny", pretrained=True))
-    assert starting_weights(pretrained) == {"started_from": "timm's weights of convnext-tiny"}
-
-
-def test_panoramas_lie_in_the_assets_or_beside_the_photos(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert panorama_folder(Path("a/photos")) == Path("a/assets/hdri")
-    monkeypatch.setenv("ANYMARK_ASSETS", "b/things")
-    assert panorama_folder(Path("a/photos")) == Path("b/things/hdri")
+    with torch.no_grad():
+        number = torch.tensor([model.dataset_number("ibug68")])
+        whole = as_pictures(crop(photo, window, WINDOW_SIZE)[None])
+        want = model(whole, look, torch.tensor(layout.points_mm)[None], number)
+    [head] = Detector(exported.folder).encode(photo, [window])
+    found = head.query(layout)
+    half_px = seen[0].side_px / 2
+    assert found.crop.affine == pytest.approx(seen[0].affine, abs=0.01)
+    assert found.xy_px == pytest.approx(seen[0].to_image(want.xy[0].numpy()), abs=0.02)
+    assert found.xyz_mm == pytest.approx(want.xyz_mm[0].numpy(), abs=0.05)
+    assert found.sigma_px == pytest.approx(want.log_sigma[0].exp().numpy() * 1.7 * half_px, rel=1e-3)
+    assert found.uncovered == pytest.approx(torch.sigmoid(2 * want.visible[0] - 0.5).numpy(), abs=1e-3)
+    camera = want.camera
+    roll = seen[0].roll_rad
+    turn = np.array([[np.cos(roll), -np.sin(roll), 0], [np.sin(roll), np.cos(roll), 0], [0, 0, 1]])
+    assert found.camera.focal_px == pytest.approx(float(camera.focal) * half_px, rel=1e-3)
+    assert found.camera.R_camera_head == pytest.approx(turn @ camera.rotation[0].numpy(), abs=1e-3)
+    assert found.camera.t_camera_head_mm == pytest.approx(turn @ camera.translation_mm[0].numpy(), rel=1e-3, abs=0.1)
+    if model.crop is None or model.crop.head.out_features == 4:  # squares: the camera sees what the crop shows
+        assert found.camera.project(found.xyz_mm) == pytest.approx(found.xy_px, abs=0.02)
 
 
-def test_no_run_is_one_line(photo_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "run").mkdir()
-    for run in ("run", "missing"):
-        assert main(["export", str(tmp_path / run), str(tmp_path / "out"), "--photos", str(photo_root)]) == 2
-        err = capsys.readouterr().err
-        assert (
-            err == f"anymark: {tmp_path / run}: no weights.safetensors in it; is it a folder made by anymark train?\n"
-        )
-    assert not (tmp_path / "out").exists()
+def test_a_2d_head_is_not_exported(tmp_path: Path) -> None:
+    config = model_config(head="2d")
+    with pytest.raises(AnymarkError, match=r"flat: a 2D head is for comparison in training"):
+        export_tiny(Landmarker(config), config, tmp_path / "flat")
+    assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("strange", ["notes.txt", "other.onnx"])
-def test_a_folder_that_is_no_model_is_left_alone(
-    landmark_run: Path, photo_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], strange: str
-) -> None:
-    out = tmp_path / "mine"
-    out.mkdir()
-    write_card(out, {"format": 1})
-    (out / strange).write_bytes(b"a week's work")
-    before = files(out)
-    assert main(["export", str(landmark_run), str(out), "--photos", str(photo_root)]) == 2
-    assert capsys.readouterr().err == (
-        f"anymark: {out}: holds {strange}, which is no part of a model; choose another folder\n"
-    )
-    assert files(out) == before
-    assert list(tmp_path.iterdir()) == [out]
-
-
-def test_networks_without_a_card_are_left_alone(tmp_path: Path) -> None:
-    (tmp_path / "encode.onnx").write_bytes(b"somebody's")
-    with pytest.raises(AnymarkError, match=r"holds encode\.onnx"), model_folder(tmp_path):
-        pytest.fail("entered")
-    assert (tmp_path / "encode.onnx").read_bytes() == b"somebody's"
-
-
-@pytest.mark.parametrize("name", ["model", "old", "new"])
-def test_a_model_is_replaced_whole_or_not_at_all(tmp_path: Path, name: str) -> None:
-    out = tmp_path / "deeper" / name
-
-    def write(files: dict[str, bytes], fails: bool = False) -> None:
-        with model_folder(out) as folder:
-            for file, content in files.items():
-                (folder / file).write_bytes(content)
-            if fails:
-                raise KeyboardInterrupt
-            write_card(folder, {"format": 1})
-
-    write({"a.onnx": b"1", "b.onnx": b"2"})
-    assert (out / "b.onnx").read_bytes() == b"2"
-    first = files(out)
-    with pytest.raises(KeyboardInterrupt):
-        write({"a.onnx": b"3"}, fails=True)
-    assert files(out) == first
-    write({"a.onnx": b"3"})
-    assert set(files(out)) == {"a.onnx", "card.json"}
-    assert (out / "a.onnx").read_bytes() == b"3"
-    assert list(out.parent.iterdir()) == [out]
-
-
-def test_a_file_in_the_way_is_one_line(tmp_path: Path) -> None:
-    file = tmp_path / "file"
-    file.write_text("mine")
-    for out, message in ((file, "a file, not a model's folder"), (file / "model", "cannot be written")):
-        with pytest.raises(AnymarkError, match=message), model_folder(out):
-            pytest.fail("entered")
-    assert file.read_text() == "mine"
-
-
-def test_graphs_are_checked_on_photos_of_every_source(landmark_run: Path, photo_root: Path) -> None:
-    task = task_of(landmark_run, photo_root)
-    windows = torch.from_numpy(checked_windows(task))
-    assert windows.shape == (2, 64, 64, 3)  # one photo of each is held out
-    assert {photo_shown(w.permute(2, 0, 1) / 255) for w in windows} == {("faker", 10), ("congress", 4)}
-    task.held_out = []
-    assert {photo_shown(w.permute(2, 0, 1) / 255)[0] for w in torch.from_numpy(checked_windows(task))} == {
-        "faker",
-        "congress",
-    }
-
-
-class AsUnsureAs(nn.Module):
-    """Every point with the same sigma, in half windows."""
-
-    def __init__(self, sigma: float) -> None:
-        super().__init__()
-        self.log_sigma = float(np.log(sigma))
-
-    def forward(self, image: Tensor, points_mm: Tensor) -> Tensor:
-        out = image.new_zeros(len(image), points_mm.shape[1], 3)
-        out[..., 2] = self.log_sigma
-        return out
-
-
-@pytest.mark.parametrize(("sigma", "limit"), [(0.06, 0.0675), (0.001, 0.04), (0.5, 0.08)])
-def test_the_limit_of_unsureness_follows_the_photos_within_bounds(
-    landmark_run: Path, photo_root: Path, sigma: float, limit: float
-) -> None:
-    """The window is 1.5 faces wide, so sigma half windows are 0.75 sigma faces; the limit is 1.5 times that."""
-    task = task_of(landmark_run, photo_root)
-    task.model = AsUnsureAs(sigma)
-    assert most_unsure(task) == pytest.approx(limit, abs=1e-4)
-    task.held_out = []
-    assert most_unsure(task) is None
-
-
-def test_the_exported_graph_equals_torch_at_any_size(tmp_path: Path) -> None:
-    torch.manual_seed(1)
-    model = Locator(SHALLOW).eval()
-    export_locator(model, tmp_path / "locate.onnx")
-    rng = np.random.default_rng(0)
-    for shape in ((1, 32, 64, 3), (3, 160, 224, 3)):
-        images = rng.integers(0, 256, shape).astype(np.uint8)
-        assert difference_px(model, tmp_path / "locate.onnx", images) < 1e-3
+def test_graphs_that_disagree_with_torch_replace_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = model_config()
+    monkeypatch.setattr(export, "_export", lambda *_: None)
+    wrong = np.full((2, len(POINTS), 7), np.nan)
+    monkeypatch.setattr(export, "run_exported", lambda *_: (np.zeros((2, 2, 3)), wrong))
+    (tmp_path / "mine").mkdir()
+    export.write_card(tmp_path / "mine", {"format": 2})
+    before = (tmp_path / "mine" / "card.json").read_bytes()
+    with pytest.raises(AnymarkError, match="mine: the exported model differs from torch by nan px"):
+        export_tiny(Landmarker(config), config, tmp_path / "mine")
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["card.json"]
+    assert (tmp_path / "mine" / "card.json").read_bytes() == before
+    assert list(tmp_path.iterdir()) == [tmp_path / "mine"]

@@ -10,15 +10,10 @@ import pytest
 from anymark.cli import main
 from anymark.learn.train.landmarks import LandmarkTask
 from anymark.learn.train.loop import trained_steps
+from tests.learn.tiny import MODEL
 
-RECIPE = """
-[encoder]
-input_size = 64
-features = 16
-grid_channels = 4
-[predictor]
-width = 16
-basis = 4
+RECIPE = f"""
+{MODEL}
 [data]
 store_size = 64
 queries = 16

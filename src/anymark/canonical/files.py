@@ -23,7 +23,7 @@ HEAD = "head"
 CODES = {"mediapipe478": "mediapipe478", "irises": "mediapipe478", "ibug68": "ibug68", "wflw98": "wflw98"}
 """Shipped layout -> the data set that labels its points. Those of the others lie where they say."""
 
-_JSON_KEYS = {"name", "points_mm", "names", "edges", "flip", "triangles", "regions", "code"}
+_JSON_KEYS = {"name", "points_mm", "names", "edges", "flip", "triangles", "regions", "code", "model", "slides_mm"}
 _SUFFIXES = (".json", ".csv", ".obj", ".ply")
 
 
@@ -102,7 +102,7 @@ def _read_json(path: Path) -> Layout:
     unknown = sorted(set(data) - _JSON_KEYS)
     if unknown:
         raise AnymarkError(f"unknown key {unknown[0]!r}; known are {', '.join(sorted(_JSON_KEYS))}")
-    for key, kind in (("name", str), ("names", list), ("regions", dict)):
+    for key, kind in (("name", str), ("names", list), ("regions", dict), ("model", str)):
         if key in data and not isinstance(data[key], kind):
             raise AnymarkError(f"{key!r} must be a JSON {({str: 'string', list: 'array', dict: 'object'})[kind]}")
     regions = {name: _table(f"region {name!r}", ids, whole=True) for name, ids in data.get("regions", {}).items()}
@@ -111,9 +111,15 @@ def _read_json(path: Path) -> Layout:
         for key in ("edges", "flip", "triangles")
     }
     names = tuple(map(str, data["names"])) if "names" in data else None
-    points = _table("points_mm", data["points_mm"], whole=False)
     return Layout(
-        data.get("name", path.stem), points, names=names, regions=regions, code=_code(data.get("code")), **indices
+        data.get("name", path.stem),
+        _table("points_mm", data["points_mm"], whole=False),
+        names=names,
+        regions=regions,
+        code=_code(data.get("code")),
+        model=data.get("model"),
+        slides_mm=_table("slides_mm", data["slides_mm"], whole=False) if "slides_mm" in data else None,
+        **indices,
     )
 
 

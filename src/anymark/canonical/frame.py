@@ -25,3 +25,8 @@ def mm_to_uvw(points_mm: npt.ArrayLike) -> npt.NDArray[np.float64]:
 def uvw_to_mm(points_uvw: npt.ArrayLike) -> npt.NDArray[np.float64]:
     """Unit cube (..., 3) -> head frame in millimetres (..., 3); the inverse of `mm_to_uvw`."""
     return (np.asarray(points_uvw, np.float64) - 0.5) * CUBE_SIDE_MM + CUBE_CENTRE_MM
+
+
+def into_cube(points_mm: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """Head frame in millimetres (..., 3) -> the nearest points in the unit cube: no others can be asked for."""
+    return uvw_to_mm(np.clip(mm_to_uvw(points_mm), 0, 1))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from anymark.canonical.frame import mm_to_uvw
+from anymark.canonical.frame import into_cube, mm_to_uvw
 from anymark.errors import AnymarkError
 from anymark.files import write_json
 
@@ -22,8 +22,8 @@ class Layout:
     It keeps copies of the arrays, points as float32 and indices as int32.
 
     Raises:
-        AnymarkError: shapes disagree, a point is not finite or outside the unit cube, an index is out of range, or the
-            code is neither a name nor numbers.
+        AnymarkError: shapes disagree, a point is not finite or outside the unit cube, an index is out of range, the
+            code is neither a name nor numbers, or there is a model without numbers.
     """
 
     name: str
@@ -42,6 +42,13 @@ class Layout:
     code: str | tuple[float, ...] | None = None
     """Whose annotators' points these are: the name of a data set that a model may know, or a data set code's own
     numbers; None: points lie where they say."""
+    model: str | None = None
+    """The only model that the numbers of `code` mean anything to, by its `Landmarker.name`; None: any that has as
+    many."""
+    slides_mm: npt.NDArray[np.floating] | None = None
+    """(N, 2, 3) how points slide on the head with the side that it is seen from, or None: millimetres for each unit
+    that the direction to the camera has along +x and along +y. Annotators put points of an outline where the outline is
+    as they see it, which is another place on a head that is turned; `points_mm` is that seen from straight ahead."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "points_mm", self._checked_points())
@@ -58,8 +65,12 @@ class Layout:
         regions = {name: self._checked_indices(f"region {name!r}", ids, -1) for name, ids in self.regions.items()}
         object.__setattr__(self, "regions", regions)
         object.__setattr__(self, "code", self._checked_code())
+        if self.model is not None and not isinstance(self.code, tuple):
+            raise self._error("a model goes with a code of numbers, which this layout has not")
+        if self.slides_mm is not None:
+            object.__setattr__(self, "slides_mm", self._checked_slides(self.slides_mm))
         # the shipped ones are shared: whoever wrote into one would move everybody's points
-        for array in (self.points_mm, self.edges, self.triangles, self.flip, *regions.values()):
+        for array in (self.points_mm, self.slides_mm, self.edges, self.triangles, self.flip, *regions.values()):
             if array is not None:
                 array.setflags(write=False)
 
@@ -115,11 +126,32 @@ class Layout:
             raise self._error(f"code must be the name of a data set or finite numbers, not {str(self.code)[:80]!r}")
         return tuple(code.tolist())
 
+    def _checked_slides(self, value: npt.NDArray) -> npt.NDArray[np.float32]:
+        try:
+            with np.errstate(over="ignore"):
+                slides = np.array(value, np.float32)
+        except (TypeError, ValueError, OverflowError):  # lists of different lengths, words
+            slides = np.zeros(0, np.float32)
+        if slides.shape != (len(self), 2, 3) or not np.isfinite(slides).all():
+            raise self._error(f"slides must be ({len(self)}, 2, 3) finite numbers, millimetres")
+        return slides
+
     def __repr__(self) -> str:
         return f"Layout({self.name!r}, {len(self)} points)"
 
     def __len__(self) -> int:
         return len(self.points_mm)
+
+    def seen_from(self, direction: npt.NDArray[np.floating]) -> Layout:
+        """The layout with its points where they have slid to on a head seen from `direction`, within the unit cube.
+
+        Args:
+            direction: (3,) unit vector of the head frame, from the head to the camera; (0, 0, 1) is straight ahead.
+        """
+        if self.slides_mm is None:
+            return self
+        points = self.points_mm + np.einsum("nkd,k->nd", self.slides_mm, np.asarray(direction, np.float64)[:2])
+        return replace(self, points_mm=into_cube(points), slides_mm=None)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a .json file that `load_layout` reads back; the file is complete or not there at all.
@@ -130,11 +162,7 @@ class Layout:
         path = Path(path)
         if path.suffix.lower() != ".json":
             raise AnymarkError(f"{path}: layouts are saved as .json")
-        # float32 needs up to nine digits to come back as the same number
-        data: dict[str, object] = {
-            "name": self.name,
-            "points_mm": [[float(f"{value:.9g}") for value in point] for point in self.points_mm],
-        }
+        data: dict[str, object] = {"name": self.name, "points_mm": [_numbers(point) for point in self.points_mm]}
         if self.names is not None:
             data["names"] = list(self.names)
         for key in ("edges", "flip", "triangles"):
@@ -145,4 +173,13 @@ class Layout:
             data["regions"] = {name: index.tolist() for name, index in self.regions.items()}
         if self.code is not None:
             data["code"] = self.code
+        if self.model is not None:
+            data["model"] = self.model
+        if self.slides_mm is not None:
+            data["slides_mm"] = [[_numbers(step) for step in slide] for slide in self.slides_mm]
         write_json(path, data)
+
+
+def _numbers(row: npt.NDArray[np.float32]) -> list[float]:
+    """As JSON: float32 needs up to nine digits to come back as the same number."""
+    return [float(f"{value:.9g}") for value in row]

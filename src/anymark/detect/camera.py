@@ -90,6 +90,12 @@ class Camera:
         return Camera(focal, principal, turn @ self.R_camera_head, turn @ self.t_camera_head_mm)
 
     @property
+    def seen_from(self) -> npt.NDArray[np.float64]:
+        """(3,) the side that the head is seen from: the unit vector in its frame from its origin to the camera."""
+        back = -self.R_camera_head.T @ self.t_camera_head_mm
+        return back / max(float(np.linalg.norm(back)), 1e-12)
+
+    @property
     def yaw_pitch_roll_deg(self) -> tuple[float, float, float]:
         """Which way the head is turned: yaw > 0 to the subject's own left, pitch > 0 up, roll > 0 clockwise on screen.
 

@@ -29,6 +29,9 @@ from anymark.errors import AnymarkError
 Points = str | os.PathLike[str] | Layout | npt.NDArray[np.floating] | Sequence[Sequence[float]]
 """What can be asked of a head: a layout, its name, its file, or points (N, 3) in millimetres of the head frame."""
 
+FAR = 0.25
+"""A crop that lies farther from its window, as `_moved` says, is looked at again."""
+
 
 @dataclass(frozen=True, eq=False)
 class Head:
@@ -89,7 +92,7 @@ class Head:
         Raises:
             AnymarkError: no such layout, points that are not (N, 3) finite numbers, or an answer that is not finite.
         """
-        layout = as_layout(points)
+        layout = as_layout(points).seen_from(self.camera.seen_from)
         found = self.landmarker.landmarks(self.code, self.camera_vector, layout)
         return Landmarks(
             layout=layout,
@@ -250,7 +253,17 @@ class Detector:
         return self._encode(photo, windows, [box.score for box in boxes])
 
     def _encode(self, photo: Photo, windows: Sequence[Window], scores: Sequence[float]) -> list[Head]:
-        """The head of each window, in their order."""
+        """The head of each window, in their order. One whose crop lies far from its window is read once more, through
+        the window about its face, and the surer answer stays: S is at its best near where it starts."""
+        heads = self._read(photo, windows, scores)
+        far = [i for i, head in enumerate(heads) if _moved(head) > FAR]
+        again = self._read(photo, [heads[i].next_window() for i in far], [scores[i] for i in far])
+        for i, head in zip(far, again, strict=True):
+            heads[i] = min(heads[i], head, key=lambda each: each.unsureness)
+        return heads
+
+    def _read(self, photo: Photo, windows: Sequence[Window], scores: Sequence[float]) -> list[Head]:
+        """Each window through the networks, once."""
         if not windows:
             return []
         thetas = np.tile(np.eye(2, 3), (len(windows), 1, 1))
@@ -276,6 +289,12 @@ class Detector:
         unsureness = sigma / float((box[2:] - box[:2]).max())
         size = photo.full_size_px
         return Head(code, camera, window, crop, box, roll, unsureness, score, size, self.landmarker)
+
+
+def _moved(head: Head) -> float:
+    """The longest way from a corner of the window to that of the crop, over the longer of their sides."""
+    way = np.linalg.norm(head.crop.corners_px() - head.window.corners_px(), axis=1).max()
+    return float(way) / max(head.crop.side_px, head.window.side_px)
 
 
 def _cut(photo: Photo, squares: Sequence[Window | Crop], size: int) -> npt.NDArray[np.uint8]:

@@ -89,9 +89,15 @@ class Landmarker:
         self._sigma_scale = model.number("sigma_scale")
         self._visible_scale = model.number("visible.scale")
         self._visible_shift = model.number("visible.shift", above=-1e6)
-        self._codes = self._read_codes()
+        self.codes = self._read_codes()
+        """Data set -> (E,) its code."""
         self._kept: OrderedDict[tuple[bytes, bytes], list[Query]] = OrderedDict()
         self._lock = Lock()
+
+    @cached_property
+    def name(self) -> str:
+        """The model by its name and by the network that reads data set codes, such as "small 46a2ea96ea17"."""
+        return f"{self._model.need('name')} {self._model.sha256('query.onnx')[:12]}"
 
     @cached_property
     def _crop(self) -> Network:
@@ -140,7 +146,7 @@ class Landmarker:
         """The code of one head (K, 5) or (D,), its camera (13,) and a layout -> the layout's points on that head.
 
         Raises:
-            AnymarkError: an answer is not finite, or the layout's data set code is not as long as the model's.
+            AnymarkError: an answer is not finite, or the layout's data set code is of another model.
         """
         head = {"code": code[None], "camera": camera[None]}
         queries = self._queries(layout.points_mm, self.data_set_code(layout))
@@ -156,11 +162,14 @@ class Landmarker:
         """(E,) the numbers of a layout's code; those of the reference for a name that the model lacks.
 
         Raises:
-            AnymarkError: the layout has numbers, and not as many as the model's codes.
+            AnymarkError: the layout has numbers, and not as many as the model's codes, or those of another model.
         """
-        reference = self._codes[REFERENCE]
+        reference = self.codes[REFERENCE]
         if layout.code is None or isinstance(layout.code, str):
-            return self._codes.get(layout.code or REFERENCE, reference)
+            return self.codes.get(layout.code or REFERENCE, reference)
+        if layout.model not in (None, self.name):
+            whose = f"its code belongs to the model {layout.model}, and says nothing to {self.name}"
+            raise AnymarkError(f"layout {layout.name!r}: {whose}: calibrate it anew (anymark layout calibrate)")
         if len(layout.code) != len(reference):
             numbers = f"a code of {len(layout.code)} numbers; those of {self._model.folder.name} have {len(reference)}"
             raise AnymarkError(f"layout {layout.name!r}: {numbers}")

@@ -26,7 +26,7 @@ class Landmarks:
     """
 
     layout: Layout
-    """What was asked for: N canonical points."""
+    """What was asked for: N canonical points, slid to where they lie on a head that is seen from this side."""
     xy_px: npt.NDArray[np.float32]
     """(N, 2) pixels of the photo, (0, 0) = outer corner of its top-left pixel."""
     sigma_px: npt.NDArray[np.float32]

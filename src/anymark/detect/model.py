@@ -90,6 +90,15 @@ class Model:
             raise AnymarkError(f"{self.folder / 'card.json'}: {key!r} must be whole, not {value:g}")
         return int(value)
 
+    def sha256(self, file: str) -> str:
+        """What the card says that a file's SHA-256 is.
+
+        Raises:
+            AnymarkError: the card has no table of files.
+        """
+        entry = self.need("files").get(file)
+        return str(entry.get("sha256")) if isinstance(entry, dict) else "none"
+
     def network(self, file: str, outputs: Sequence[str], small: bool = False) -> Network:
         """One of the model's networks, read and checked against the card's SHA-256.
 
@@ -102,8 +111,7 @@ class Model:
             AnymarkError: the file is missing, empty, not the one of the card, or not a network with these outputs.
         """
         path = self.folder / file
-        entry = self.need("files").get(file)
-        wanted = entry.get("sha256") if isinstance(entry, dict) else None
+        wanted = self.sha256(file)
         try:
             content = path.read_bytes()
         except OSError as error:
@@ -112,7 +120,7 @@ class Model:
             raise AnymarkError(f"{path}: empty file")
         found = hashlib.sha256(content).hexdigest()
         if found != wanted:
-            raise AnymarkError(f"{path}: SHA-256 is {found[:12]}..., the card says {str(wanted)[:12]}...")
+            raise AnymarkError(f"{path}: SHA-256 is {found[:12]}..., the card says {wanted[:12]}...")
         options = onnxruntime.SessionOptions()
         options.log_severity_level = _QUIET
         threads = 1 if small else self._threads

@@ -9,13 +9,13 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from anymark.apps.calibrate import View
 from anymark.canonical import Layout
 from anymark.detect.boxes import iou
 from anymark.detect.detector import Detector, Head
 from anymark.detect.window import Window
 from anymark.errors import AnymarkError
 from anymark.evaluate.benchmark import Benchmark, Face
-from anymark.evaluate.calibrate import View
 from anymark.evaluate.metrics import MISSED, point_distances
 
 Array = npt.NDArray[np.float64]

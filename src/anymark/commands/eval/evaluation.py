@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import arg
 
+from anymark.apps.calibrate import calibrate
 from anymark.canonical import Layout, load_layout
 from anymark.commands.detect import show_progress
 from anymark.detect.detector import Detector
@@ -18,7 +19,6 @@ from anymark.detect.write import write_image
 from anymark.errors import AnymarkError
 from anymark.evaluate.bench import host
 from anymark.evaluate.benchmark import Benchmark
-from anymark.evaluate.calibrate import calibrate_layout
 from anymark.evaluate.report import Detail, last_line, table, to_dict
 from anymark.evaluate.score import Scores, score, views_of
 from anymark.files import check_targets, write_json
@@ -110,10 +110,11 @@ class Evaluation(ABC):
         if self.calibrate:
             views, missed = views_of(detector, benchmark.calibration, benchmark.normalisers[0], self.boxes)
             say_notes(missed)
-            layout, result = calibrate_layout(views, layout, benchmark.name)
+            result = calibrate(views, layout, benchmark.name)
+            layout, (before, after, left_out) = result.layout, result.errors
             print(
-                f"calibrated on {len(views)} photos: {100 * result.error_before:.2f} % -> "
-                f"{100 * result.error_after:.2f} %; points moved {result.moved_mm.mean():.1f} mm on average"
+                f"calibrated on {len(views)} photos: {100 * before:.2f} % -> {100 * after:.2f} % "
+                f"({100 * left_out:.2f} % on photos left out); points moved {result.moved_mm.mean():.1f} mm on average"
             )
             if self.save_layout is not None:
                 layout.save(self.save_layout)

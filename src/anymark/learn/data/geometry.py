@@ -111,8 +111,8 @@ def compose(outer: Float[Tensor, "B 2 3"], inner: Float[Tensor, "B 2 3"]) -> Flo
     return torch.cat([linear, shift], 2)
 
 
-def identity(batch: int, like: Tensor) -> Float[Tensor, "B 2 3"]:
-    """Maps that change nothing."""
+def identity(batch: int | torch.SymInt, like: Tensor) -> Float[Tensor, "B 2 3"]:
+    """Maps that change nothing; as many as an export leaves open."""
     return torch.eye(2, 3, device=like.device, dtype=like.dtype).expand(batch, 2, 3)
 
 

@@ -95,7 +95,7 @@ def landmark_loss(answer: Answer, batch: Batch, config: LossConfig) -> Float[Ten
 
     hidden = _covered_at(batch.look.covered, truth.xy_px, crop.detach())
     seen = torch.where(hidden, 0.0, truth.visible.clamp(0, 1))
-    known = torch.isfinite(seen)
+    known = torch.isfinite(truth.visible)  # not on photos: what is covered alone would teach that nothing is seen there
     error = F.binary_cross_entropy_with_logits(answer.visible, torch.where(known, seen, 0.0), reduction="none")
     loss = loss + config.visible * masked_mean(error, mask & known)
 

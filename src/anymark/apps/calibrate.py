@@ -1,0 +1,314 @@
+"""Layouts that learn from annotated photos where annotators put their points.
+
+The networks stay as they are, and no gradient of theirs is needed: differences through `Head.query`, and damped least
+squares (Levenberg-Marquardt). What is fitted is
+
+- the points, each by itself, on the skin or off it: query optimisation (Continuous Landmark Detection, section 4.2);
+- with them, if the photos ask for it, how they slide as the head turns (`Layout.slides_mm`);
+- or the data set code, the few numbers by which the model's deformer moves all points together.
+
+How well a layout does on photos that it did not learn from is told by leaving out each head in turn: not by as many
+fits, but by one step of Newton's without that head, which is exact where answers are linear in what is fitted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from anymark.canonical import Layout, load_layout
+from anymark.canonical.frame import into_cube
+from anymark.detect.detector import Head
+from anymark.errors import AnymarkError
+
+Array = npt.NDArray[np.float64]
+Moving = Literal["points", "code", "both"]
+
+NOISE = 0.03
+"""Expected distance of a label to the answer, as a fraction of the face's length: what priors are weighed by."""
+
+PRIOR_MM = 15.0
+"""How far a point is expected to move, the standard deviation. It decides only what the photos do not: the depth of a
+point that was seen from one side alone."""
+
+SLIDE_MM = 7.0
+"""How far a point is expected to slide on a head that turns into profile. With it, simulated annotators who follow the
+outline of the face are met better from ten photos on, and no worse with five."""
+
+LEAST_GAIN = 0.01
+"""Points slide only if that lowers the error of heads left out by this part of it."""
+
+CANDIDATES = ("mediapipe478", "dense-5k")
+"""Layouts whose points a layout that is made from scratch starts from."""
+
+STENCIL = np.vstack([np.zeros(3), np.eye(3), -np.eye(3)])
+"""(7, 3) where a point is asked, millimetres: itself, then a step forth and a step back along each axis."""
+
+CODE_STEP = 0.05
+"""A step of the numbers of a data set code, which are about 1."""
+
+_ROUNDS = 40
+_LONGEST_MM, _LONGEST_CODE = 8.0, 1.0  # that a point, or a code, moves in a round
+_LEAST_FALL = 1e-3  # of its cost: all is done when a round promises each point less
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """An encoded head and where an annotator put the points of the layout on it."""
+
+    head: Head
+    labels_px: Array
+    """(N, 2) in the pixels of the head's photo; NaN where a point is not labelled."""
+    length_px: float
+    """The unit of errors on this head, such as the distance of its eyes."""
+
+    @property
+    def labels(self) -> Array:
+        """(N, 2) in lengths of the head."""
+        return self.labels_px / self.length_px
+
+    def answers(self, layout: Layout) -> Array:
+        """(N, 2) where the model finds the points of a layout, in lengths of the head."""
+        return self.head.query(layout).xy_px.astype(np.float64) / self.length_px
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """A layout that was fitted to heads."""
+
+    layout: Layout
+    left_out: Array
+    """(V, N, 2) residuals on each head of a layout that was fitted to the others alone; NaN where there is no label."""
+
+    @property
+    def error_left_out(self) -> float:
+        """Mean distance to the labels of heads left out."""
+        return float(np.nanmean(_lengths(self.left_out)))
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """A layout that was fitted to V annotated heads, and how well it explains their N labels each.
+
+    Errors are distances of answers to labels, fractions of the heads' lengths; NaN where a point is not labelled.
+    """
+
+    layout: Layout
+    before: Array
+    """(V, N) errors at the start."""
+    after: Array
+    """(V, N) at the end."""
+    left_out: Array
+    """(V, N) of each head by what the others alone say: what to expect on other photos."""
+    moved_mm: Array
+    """(N,) how far the answers moved, in the head frame; the mean over the heads."""
+
+    @property
+    def errors(self) -> tuple[float, float, float]:
+        """Means of `before`, `after` and `left_out`."""
+        before, after, left_out = (float(np.nanmean(each)) for each in (self.before, self.after, self.left_out))
+        return before, after, left_out
+
+
+def calibrate(views: Sequence[View], layout: Layout | None, name: str, move: Moving = "points") -> Calibration:
+    """Fit a layout to annotated heads.
+
+    Args:
+        views: annotated heads, at least one.
+        layout: where to start; None starts each point from the nearest of the shipped dense layouts' points.
+        name: what the labels are called; the result is named after it where no layout is given.
+        move: the points, the layout's data set code, or first the code and then the points.
+
+    Raises:
+        ValueError: no views.
+        AnymarkError: labels and layout differ in the number of points, a label is infinite, a point that no layout
+            places is labelled nowhere, or an answer of the networks is not finite.
+    """
+    if not views:
+        raise ValueError("calibration needs at least one annotated head")
+    count = len(views[0].labels_px)
+    if layout is not None and len(layout) != count:
+        raise AnymarkError(f"layout {layout.name!r} has {len(layout)} points, {name} labels {count}")
+    if layout is None:
+        layout = first_guess(views, name)
+    fit = fit_points(views, layout) if move == "points" else fit_code(views, layout)
+    if move == "both":
+        fit = fit_points(views, fit.layout)
+    if move != "code" and len(views) > 1:
+        sliding = fit_points(views, fit.layout, slide=True)
+        if sliding.error_left_out < (1 - LEAST_GAIN) * fit.error_left_out:
+            fit = sliding
+    found = replace(fit.layout, name=f"{layout.name}-calibrated")
+    moved = [_lengths(view.head.query(found).xyz_mm - view.head.query(layout).xyz_mm) for view in views]
+    return Calibration(
+        layout=found,
+        before=np.stack([_lengths(view.answers(layout) - view.labels) for view in views]),
+        after=np.stack([_lengths(view.answers(found) - view.labels) for view in views]),
+        left_out=_lengths(fit.left_out),
+        moved_mm=np.mean(moved, axis=0),
+    )
+
+
+def fit_points(views: Sequence[View], layout: Layout, slide: bool = False, prior_mm: float = PRIOR_MM) -> Fit:
+    """Move the points of a layout so that the model finds them where the labels are.
+
+    Args:
+        views: annotated heads, at least one.
+        layout: where to start, of as many points as there are labels.
+        slide: let them slide with the side that heads are seen from, too.
+        prior_mm: how far a point is expected to move, the standard deviation.
+
+    Raises:
+        ValueError: labels and points differ in number.
+        AnymarkError: a label is infinite.
+    """
+    _check(views, len(layout))
+    start = layout.points_mm.astype(np.float64)
+    slides = np.zeros((len(start), 2, 3)) if layout.slides_mm is None else layout.slides_mm.astype(np.float64)
+    towards = np.stack([view.head.camera.seen_from[:2] for view in views])
+
+    def moved_by(by: Array) -> tuple[Array, Array]:
+        return into_cube(start + by[:, :3]), slides + by[:, 3:].reshape(-1, 2, 3) if slide else slides
+
+    def answers(by: Array) -> tuple[Array, Array]:
+        points, sliding = moved_by(by)
+        residuals, slopes = [], []
+        for view, direction in zip(views, towards, strict=True):
+            places = into_cube(points + np.einsum("nkd,k->nd", sliding, direction))
+            asked = into_cube(places[:, None] + STENCIL)
+            steps = np.einsum("nij,ij->ni", asked[:, 1:4] - asked[:, 4:], np.eye(3))  # shorter at the cube's faces
+            found = view.answers(Layout("asked", asked.reshape(-1, 3), code=layout.code, model=layout.model))
+            found = found.reshape(len(points), len(STENCIL), 2)
+            slope = ((found[:, 1:4] - found[:, 4:]) / steps[..., None]).swapaxes(1, 2)
+            residuals.append(found[:, 0] - view.labels)
+            slopes.append(np.concatenate([slope, direction[0] * slope, direction[1] * slope], 2) if slide else slope)
+        return np.stack(residuals), np.stack(slopes)
+
+    spread = np.repeat([prior_mm, SLIDE_MM, SLIDE_MM], 3) if slide else np.repeat(prior_mm, 3)
+    by, left_out = _least_squares(answers, len(start), spread, _LONGEST_MM)
+    points, sliding = moved_by(by)
+    return Fit(replace(layout, points_mm=points, slides_mm=sliding if sliding.any() else None), left_out)
+
+
+def fit_code(views: Sequence[View], layout: Layout) -> Fit:
+    """Change the data set code of a layout so that the model finds its points where the labels are.
+
+    It starts from the layout's own code; it is expected to differ from it as the model's codes do from one another.
+
+    Raises:
+        ValueError: labels and points differ in number.
+        AnymarkError: a label is infinite.
+    """
+    _check(views, len(layout))
+    landmarker = views[0].head.landmarker
+    start = landmarker.data_set_code(layout).astype(np.float64)
+    known = np.array([code for code in landmarker.codes.values() if code.any()], np.float64)
+    spread = np.full(len(start), np.sqrt((known**2).mean()) if len(known) else 1.0)
+
+    def answers(by: Array) -> tuple[Array, Array]:
+        steps = np.vstack([np.zeros(len(start)), np.eye(len(start)), -np.eye(len(start))])
+        layouts = [replace(layout, code=tuple(code), model=None) for code in start + by + CODE_STEP * steps]
+        # one code after the other, as the landmarker keeps the queries of few layouts
+        found = np.array([[(view.answers(each) - view.labels).ravel() for view in views] for each in layouts])
+        forth, back = found[1 : 1 + len(start)], found[1 + len(start) :]
+        return found[0][:, None], np.moveaxis((forth - back) / (2 * CODE_STEP), 0, 2)[:, None]
+
+    by, left_out = _least_squares(answers, 1, spread, _LONGEST_CODE)
+    fitted = replace(layout, code=tuple(start + by[0]), model=landmarker.name)
+    return Fit(fitted, left_out.reshape(len(views), -1, 2))
+
+
+def first_guess(views: Sequence[View], name: str) -> Layout:
+    """A layout of this name for labels that no layout is known for: each point where the nearest of `CANDIDATES` is.
+
+    Raises:
+        ValueError: views that differ in the number of their labels.
+        AnymarkError: a label is infinite, or a point is labelled on no head.
+    """
+    return Layout(name, nearest_points(views, np.vstack([load_layout(each).points_mm for each in CANDIDATES])))
+
+
+def nearest_points(views: Sequence[View], candidates_mm: npt.ArrayLike) -> Array:
+    """(N, 3) for each label the candidate (M, 3) whose answers lie nearest to it, over all views: a first guess.
+
+    Raises:
+        ValueError: views that differ in the number of their labels.
+        AnymarkError: a label is infinite, or a point is labelled on no head.
+    """
+    candidates = np.asarray(candidates_mm, np.float64)
+    count = len(views[0].labels_px)
+    _check(views, count)
+    cost, labelled = np.zeros((count, len(candidates))), np.zeros(count, bool)
+    for view in views:
+        found = view.head.query(candidates).xy_px
+        here = np.isfinite(view.labels_px).all(1)
+        apart = (view.labels_px[here, None] - found[None]) / view.length_px
+        cost[here] += (apart**2).sum(2)
+        labelled |= here
+    if not labelled.all():
+        raise AnymarkError(f"calibration: point {np.flatnonzero(~labelled)[0]} is labelled on no head")
+    return candidates[cost.argmin(1)]
+
+
+def _check(views: Sequence[View], count: int) -> None:
+    counts = {len(view.labels_px) for view in views}
+    if counts != {count}:
+        raise ValueError(f"calibration: labels of {sorted(counts)} points for a layout of {count}")
+    for i, view in enumerate(views):
+        wrong = np.flatnonzero(np.isinf(view.labels_px).any(1))
+        if len(wrong):
+            raise AnymarkError(f"calibration: head {i}: the label of point {wrong[0]} is not finite")
+
+
+def _lengths(vectors: npt.NDArray[np.floating]) -> Array:
+    return np.linalg.norm(vectors.astype(np.float64), axis=-1)
+
+
+def _least_squares(
+    answers: Callable[[Array], tuple[Array, Array]], count: int, spread: Array, longest: float
+) -> tuple[Array, Array]:
+    """Levenberg-Marquardt on `count` unknowns (P,) at once, each with residuals of its own.
+
+    Args:
+        answers: of where the unknowns are (count, P): residuals (V, count, R) on each of V heads, NaN where there is no
+            label, and their derivatives (V, count, R, P).
+        count: of the unknowns.
+        spread: (P,) how far each is expected from 0, the standard deviation.
+        longest: that an unknown moves in one round.
+
+    Returns:
+        Where the unknowns are best (count, P), and the residuals (V, count, R) on each head left out.
+    """
+    weight = (NOISE / spread) ** 2
+
+    def ask(at: Array) -> tuple[Array, Array, Array]:
+        residual, slope = answers(at)
+        slope[np.isnan(residual)] = 0
+        return residual, slope, np.nansum(residual**2, (0, 2)) + (weight * at**2).sum(1)
+
+    at = np.zeros((count, len(spread)))
+    residual, slope, cost = ask(at)
+    damping = np.full(count, 1e-3)
+    for _ in range(_ROUNDS):
+        normal = np.einsum("vbri,vbrj->bij", slope, slope) + np.diag(weight)
+        gradient = np.einsum("vbri,vbr->bi", slope, np.nan_to_num(residual)) + weight * at
+        scale = np.maximum(np.trace(normal, axis1=1, axis2=2) / len(spread), 1e-12)
+        damped = normal + (damping * scale)[:, None, None] * np.eye(len(spread))
+        move = -np.linalg.solve(damped, gradient[..., None])[..., 0]
+        if (-(gradient * move).sum(1) <= _LEAST_FALL * cost).all():
+            break
+        trial = at + move * np.minimum(1, longest / np.maximum(_lengths(move), 1e-12))[:, None]
+        new_residual, new_slope, new_cost = ask(trial)
+        better = new_cost <= cost
+        at[better] = trial[better]
+        residual[:, better], slope[:, better] = new_residual[:, better], new_slope[:, better]
+        cost = np.where(better, new_cost, cost)
+        damping = np.where(better, np.maximum(damping / 4, 1e-6), np.minimum(damping * 8, 1e6))
+    normal = np.einsum("vbri,vbrj->bij", slope, slope) + np.diag(weight)
+    others = normal - np.einsum("vbri,vbrj->vbij", slope, slope)
+    step = np.linalg.solve(others, np.einsum("vbri,vbr->vbi", slope, np.nan_to_num(residual))[..., None])[..., 0]
+    return at, residual + np.einsum("vbri,vbi->vbr", slope, step)

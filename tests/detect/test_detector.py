@@ -85,7 +85,7 @@ def test_rough_windows_lead_to_the_same_crop(models: Path, photo: np.ndarray, sc
         assert rough.window is window
         np.testing.assert_allclose(rough.crop.centre_px, exact.crop.centre_px, atol=0.5)
         assert rough.crop.side_px == pytest.approx(exact.crop.side_px, rel=0.08)  # the coarser, the more blurred
-        assert rough.crop.roll_rad == pytest.approx(roll)
+        assert rough.crop.roll_rad == pytest.approx(roll, abs=1e-3)  # it may have been read again
         np.testing.assert_allclose(rough.query("ibug68").xy_px, exact.query("ibug68").xy_px, atol=6)
 
 

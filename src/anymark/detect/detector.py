@@ -259,7 +259,7 @@ class Detector:
         far = [i for i, head in enumerate(heads) if _moved(head) > FAR]
         again = self._read(photo, [heads[i].next_window() for i in far], [scores[i] for i in far])
         for i, head in zip(far, again, strict=True):
-            heads[i] = min(heads[i], head, key=lambda each: each.unsureness)
+            heads[i] = min(heads[i], replace(head, window=windows[i]), key=lambda each: each.unsureness)
         return heads
 
     def _read(self, photo: Photo, windows: Sequence[Window], scores: Sequence[float]) -> list[Head]:

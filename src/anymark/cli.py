@@ -38,7 +38,9 @@ COMMANDS = {
     "detect": Entry("anymark.commands.detect:Detect", "find, draw and write the points of every head in photos"),
     "track": Entry("anymark.commands.track:Track", "follow every head through a video and write its points"),
     "demo": Entry("anymark.commands.demo:Demo", "detect on scikit-image's astronaut, or on your own photo"),
-    "eval": Entry("anymark.commands.eval:Eval", "score a model on public benchmarks, held-out photos, renders and clips"),
+    "eval": Entry(
+        "anymark.commands.eval:Eval", "score a model on public benchmarks, held-out photos, renders and clips"
+    ),
     "bench": Entry("anymark.commands.bench:Bench", "time every stage, cold start and queries a frame"),
     "data": Entry("anymark.commands.data:Data", "make photos and labels to learn from", extra="data"),
     "train": Entry("anymark.commands.train:Train", "learn a model from a recipe", extra="train"),

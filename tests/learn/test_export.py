@@ -85,7 +85,7 @@ def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 
 
 def as_pictures(images: np.ndarray) -> Tensor:
-    return torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
+    return torch.tensor(images).permute(0, 3, 1, 2).float() / 255
 
 
 def test_exported_graphs_agree_with_torch(exported: Exported) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime
 import torch
 from jaxtyping import Float, UInt8
@@ -243,6 +244,16 @@ def _export(
         )
         assert program is not None
         program.save(path, external_data=False)
+    strip_traces(path)
+
+
+def strip_traces(path: Path) -> None:
+    """Take out of an ONNX file where each node comes from in our code: paths of the machine that exported it."""
+    model = onnx.load(path)
+    for part in (model, model.graph, *model.graph.node, *model.graph.value_info, *model.functions):
+        part.doc_string = ""
+        del part.metadata_props[:]
+    onnx.save(model, path)
 
 
 def check_replaceable(out: Path) -> None:

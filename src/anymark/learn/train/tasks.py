@@ -102,6 +102,7 @@ def starting_weights(recipe: LandmarkRecipe) -> dict[str, str]:
 def checked_pictures(task: LandmarkTask) -> tuple[UInt8[np.ndarray, "B C C 3"], UInt8[np.ndarray, "B S S 3"]]:
     """Windows of every held-out set and their crops, to check graphs on; of the training photos where nothing is held
     out."""
+    task.model.eval()
     sets = [data.photos for data in task.held_out or task.sampler.sets]
     each = max(2, -(-CHECKED_WINDOWS // len(sets)))
     recipe, windows, crops = task.recipe, [], []

@@ -180,5 +180,5 @@ def follow(crops: Float[Tensor, "B 3 S S"], theta: Float[Tensor, "B 2 3"]) -> Fl
         return crops
     moved = compose(inverse(theta.detach()), theta)
     grid = to_photo(pixel_centres(crops.shape[-1], crops.device).flatten(0, 1)[None], moved)
-    grid = grid.unflatten(1, crops.shape[-2:])
+    grid = grid.unflatten(1, crops.shape[-2:]).nan_to_num()  # NaN would crash grid_sample
     return F.grid_sample(crops, grid, mode="bilinear", padding_mode="border", align_corners=False)

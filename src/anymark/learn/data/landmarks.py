@@ -76,7 +76,13 @@ class Looker:
 
     def __call__(self, theta: Float[Tensor, "B 2 3"]) -> Float[Tensor, "B 3 S S"]:
         with torch.no_grad():
-            thetas = theta.detach().split([len(view.window) for view in self.views])
+            thetas = (
+                theta.detach()
+                .nan_to_num()
+                .split(  # a grid of NaN would crash grid_sample
+                    [len(view.window) for view in self.views]
+                )
+            )
             parts = [v.cut(t, self.size) for v, t in zip(self.views, thetas, strict=True)]
             image, self.covered = occlude(torch.cat(parts), self.appearance, self.generator)
             image = degrade(image, self.appearance, self.generator)

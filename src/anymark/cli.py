@@ -38,6 +38,7 @@ COMMANDS = {
     "detect": Entry("anymark.commands.detect:Detect", "find, draw and write the points of every head in photos"),
     "track": Entry("anymark.commands.track:Track", "follow every head through a video and write its points"),
     "demo": Entry("anymark.commands.demo:Demo", "detect on scikit-image's astronaut, or on your own photo"),
+    "layout": Entry("anymark.commands.layout:LayoutCommand", "list layouts, or make one from a few annotated photos"),
     "eval": Entry(
         "anymark.commands.eval:Eval", "score a model on public benchmarks, held-out photos, renders and clips"
     ),

@@ -111,9 +111,9 @@ def test_left_out_is_what_a_fit_to_the_others_gives(linear: Path, start: Layout,
     rng = np.random.default_rng(5)
     seen = views(linear, truth, COLOURS, np.inf)
     seen = [replace(view, labels_px=view.labels_px + rng.normal(0, 3, (68, 2))) for view in seen]
-    left_out = fit_points(seen, start, slide).left_out
+    left_out = fit_points(seen, start, slide=slide).left_out
     for i, view in enumerate(seen):
-        others = fit_points([*seen[:i], *seen[i + 1 :]], start, slide).layout
+        others = fit_points([*seen[:i], *seen[i + 1 :]], start, slide=slide).layout
         assert left_out[i] == pytest.approx(view.answers(others) - view.labels, abs=2e-4)
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from anymark.apps.annotations import first_centre_to_px
 from anymark.errors import AnymarkError
-from anymark.evaluate.benchmark import Benchmark, Face, first_centre_to_px, lengths, part, readable, spread
+from anymark.evaluate.benchmark import Benchmark, Face, lengths, part, readable, spread
 from anymark.evaluate.report import Detail
 
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from anymark.apps.annotations import read_pts
 from anymark.canonical import load_layout
 from anymark.errors import AnymarkError
 from anymark.evaluate.benchmark import BoxRule, points_box
-from anymark.evaluate.ibug68 import read_pts
 from anymark.evaluate.three_hundred_w import read_300w
 from tests.evaluate.synthetic import Tree
 
@@ -36,12 +36,12 @@ VARIANTS = {
 @pytest.mark.parametrize("text", VARIANTS.values(), ids=VARIANTS.keys())
 def test_pts_in_all_variants(text: str, tmp_path: Path):
     (tmp_path / "a.pts").write_bytes(text.encode())
-    assert read_pts(tmp_path / "a.pts") == pytest.approx(POINTS, abs=1e-9)
+    assert read_pts(tmp_path / "a.pts", 68) == pytest.approx(POINTS, abs=1e-9)
 
 
 def test_the_first_pixels_centre_is_at_a_half(tmp_path: Path):
     (tmp_path / "a.pts").write_text("1 1\n" * 68)
-    assert (read_pts(tmp_path / "a.pts") == 0.5).all()
+    assert (read_pts(tmp_path / "a.pts", 68) == 0.5).all()
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_the_first_pixels_centre_is_at_a_half(tmp_path: Path):
 def test_bad_pts_are_named(text: str, message: str, tmp_path: Path):
     (tmp_path / "bad.pts").write_text(text, encoding="latin-1")
     with pytest.raises(AnymarkError, match=message) as error:
-        read_pts(tmp_path / "bad.pts")
+        read_pts(tmp_path / "bad.pts", 68)
     assert "bad.pts" in str(error.value)
     assert "\n" not in str(error.value)
 

@@ -31,16 +31,17 @@ Moving = Literal["points", "code", "both"]
 NOISE = 0.03
 """Expected distance of a label to the answer, as a fraction of the face's length: what priors are weighed by."""
 
-PRIOR_MM = 15.0
-"""How far a point is expected to move, the standard deviation. It decides only what the photos do not: the depth of a
-point that was seen from one side alone."""
+PRIORS_MM = (15.0, 5.0, 2.0)
+"""How far points may be expected to move, standard deviations; the one is taken that serves heads left out best. The
+first lets the photos decide all but what they do not show, the depth of a point that was seen from one side alone; the
+last makes the most of two or three photos where the layout nearly fits."""
 
 SLIDE_MM = 7.0
 """How far a point is expected to slide on a head that turns into profile. With it, simulated annotators who follow the
 outline of the face are met better from ten photos on, and no worse with five."""
 
 LEAST_GAIN = 0.01
-"""Points slide only if that lowers the error of heads left out by this part of it."""
+"""Of the error of heads left out: what lowers it by less does not help. Points slide only if that does."""
 
 CANDIDATES = ("mediapipe478", "dense-5k")
 """Layouts whose points a layout that is made from scratch starts from."""
@@ -103,7 +104,8 @@ class Calibration:
     after: Array
     """(V, N) at the end."""
     left_out: Array
-    """(V, N) of each head by what the others alone say: what to expect on other photos."""
+    """(V, N) of each head by what the others alone say: what to expect on other photos, or a little less, as the best
+    of four fits was chosen by it."""
     moved_mm: Array
     """(N,) how far the answers moved, in the head frame; the mean over the heads."""
 
@@ -135,13 +137,9 @@ def calibrate(views: Sequence[View], layout: Layout | None, name: str, move: Mov
         raise AnymarkError(f"layout {layout.name!r} has {len(layout)} points, {name} labels {count}")
     if layout is None:
         layout = first_guess(views, name)
-    fit = fit_points(views, layout) if move == "points" else fit_code(views, layout)
+    fit = _best_points(views, layout) if move == "points" else fit_code(views, layout)
     if move == "both":
-        fit = fit_points(views, fit.layout)
-    if move != "code" and len(views) > 1:
-        sliding = fit_points(views, fit.layout, slide=True)
-        if sliding.error_left_out < (1 - LEAST_GAIN) * fit.error_left_out:
-            fit = sliding
+        fit = _best_points(views, fit.layout)
     found = replace(fit.layout, name=f"{layout.name}-calibrated")
     moved = [_lengths(view.head.query(found).xyz_mm - view.head.query(layout).xyz_mm) for view in views]
     return Calibration(
@@ -153,14 +151,24 @@ def calibrate(views: Sequence[View], layout: Layout | None, name: str, move: Mov
     )
 
 
-def fit_points(views: Sequence[View], layout: Layout, slide: bool = False, prior_mm: float = PRIOR_MM) -> Fit:
+def _best_points(views: Sequence[View], layout: Layout) -> Fit:
+    """The fit of points that serves heads left out best; of a single head the first, as nothing tells them apart."""
+    if len(views) == 1:
+        return fit_points(views, layout)
+    fits = {prior_mm: fit_points(views, layout, prior_mm) for prior_mm in PRIORS_MM}
+    prior_mm, fit = min(fits.items(), key=lambda item: item[1].error_left_out)
+    sliding = fit_points(views, layout, prior_mm, slide=True)
+    return sliding if sliding.error_left_out < (1 - LEAST_GAIN) * fit.error_left_out else fit
+
+
+def fit_points(views: Sequence[View], layout: Layout, prior_mm: float = PRIORS_MM[0], slide: bool = False) -> Fit:
     """Move the points of a layout so that the model finds them where the labels are.
 
     Args:
         views: annotated heads, at least one.
         layout: where to start, of as many points as there are labels.
-        slide: let them slide with the side that heads are seen from, too.
         prior_mm: how far a point is expected to move, the standard deviation.
+        slide: let them slide with the side that heads are seen from, too.
 
     Raises:
         ValueError: labels and points differ in number.

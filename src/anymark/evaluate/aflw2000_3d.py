@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from anymark.apps.annotations import first_centre_to_px
 from anymark.canonical import load_layout
 from anymark.detect.camera import FACING
 from anymark.errors import AnymarkError
@@ -25,7 +26,6 @@ from anymark.evaluate.benchmark import (
     Benchmark,
     BoxRule,
     Face,
-    first_centre_to_px,
     note_count,
     part,
     points_box,

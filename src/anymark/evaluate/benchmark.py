@@ -97,22 +97,6 @@ class Benchmark:
         return replace(fewer, rows={row: groups for row, groups in self.rows.items() if len(fewer.row(row))})
 
 
-def first_centre_to_px(points: Array, first_centre: float) -> Array:
-    """Points (..., 2) of a data set that calls the centre of its top-left pixel `first_centre` along both axes (0 or 1
-    for most, 0.5 for anymark's own) -> anymark's pixels, where (0, 0) is that pixel's outer corner."""
-    return points + (0.5 - first_centre)
-
-
-def check_first_centre(first_centre: float) -> None:
-    """That it may be what a data set calls the centre of its first pixel.
-
-    Raises:
-        AnymarkError: it is not 0 to 1.
-    """
-    if not 0 <= first_centre <= 1:
-        raise AnymarkError(f"--first-centre {first_centre:g}: must be 0 to 1")
-
-
 def readable(items: Iterable[T], read: Callable[[T], Face], notes: list[str]) -> list[Face]:
     """The faces of these items; what `read` refuses cannot be scored, so it is left out and noted."""
     faces = []

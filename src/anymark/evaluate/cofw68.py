@@ -16,13 +16,13 @@ from pathlib import Path
 
 import numpy as np
 
+from anymark.apps.annotations import first_centre_to_px
 from anymark.canonical import load_layout
 from anymark.errors import AnymarkError
 from anymark.evaluate.benchmark import (
     Benchmark,
     BoxRule,
     Face,
-    first_centre_to_px,
     lengths,
     note_count,
     part,

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from anymark.apps.annotations import check_first_centre, first_centre_to_px
 from anymark.canonical import Layout, load_layout
 from anymark.canonical.face_mesh import IRISES
 from anymark.errors import AnymarkError
@@ -23,8 +24,6 @@ from anymark.evaluate.benchmark import (
     Benchmark,
     BoxRule,
     Face,
-    check_first_centre,
-    first_centre_to_px,
     lengths,
     part,
     points_box,

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
-from PIL import Image, ImageDraw
+from PIL import Image
 
-from anymark.detect.window import Window, crop
+from anymark.apps.sheet import Tile, contact_sheet
+from anymark.detect.image import open_photo
+from anymark.detect.window import Window
 from anymark.errors import AnymarkError
-from anymark.evaluate.benchmark import Face
 from anymark.evaluate.metrics import cumulative
 from anymark.evaluate.score import Scores
 from anymark.evaluate.visibility import Bin, calibration_error
@@ -25,26 +25,13 @@ if TYPE_CHECKING:
 SHEET = 24
 """Photos on a sheet: half of them the best, half the worst."""
 
-_COLUMNS, _TILE, _CAPTION = 6, 256, 16
-_OVERSAMPLE = 2  # tiles are drawn at twice their size and halved, which smooths the dots
-_LABEL, _FOUND = (255, 70, 70), (60, 255, 110)
-
 
 def sheet(scores: Scores) -> Image.Image:
     """24 faces, the best first and the worst (missed ones) last: labels in red, found points in green."""
     order = np.argsort(scores.nme, kind="stable")
     half = SHEET // 2
     chosen = order if len(order) <= SHEET else np.concatenate([order[:half], order[-half:]])
-    rows = -(-len(chosen) // _COLUMNS)
-    out = Image.new("RGB", (_COLUMNS * _TILE, rows * (_TILE + _CAPTION)), "black")
-    draw = ImageDraw.Draw(out)
-    for k, i in enumerate(chosen):
-        x, y = k % _COLUMNS * _TILE, k // _COLUMNS * (_TILE + _CAPTION)
-        face, error = scores.benchmark.faces[i], scores.nme[i]
-        out.paste(_tile(face, scores.found_px[i]), (x, y))
-        caption = f"{100 * error:.2f} %" if np.isfinite(error) else "missed"
-        draw.text((x + 4, y + _TILE + 2), f"{caption}  {face.name}"[:40], fill="white")
-    return out
+    return contact_sheet(_tile(scores, int(i)) for i in chosen)
 
 
 def write_ced(path: Path, scores: Scores, threshold: float) -> None:
@@ -107,21 +94,12 @@ def _figure(option: str, size: tuple[float, float]) -> tuple[Figure, FigureCanva
     return figure, FigureCanvasAgg(figure)
 
 
-def _tile(face: Face, found_px: npt.NDArray[np.float64]) -> Image.Image:
-    size = _TILE * _OVERSAMPLE
-    window = Window.from_box(face.box_px, 1.4)
+def _tile(scores: Scores, i: int) -> Tile:
+    face, error = scores.benchmark.faces[i], scores.nme[i]
     try:
-        image = Image.fromarray(crop(face.load(), window, size))
+        photo = open_photo(face.load())
     except AnymarkError:
-        image = Image.new("RGB", (size, size), "dimgrey")
-    draw = ImageDraw.Draw(image)
-    _dots(draw, window.to_window(face.points_px), _LABEL, size)
-    if np.isfinite(found_px).all():
-        _dots(draw, window.to_window(found_px), _FOUND, size)
-    return image.resize((_TILE, _TILE), Image.Resampling.BOX)
-
-
-def _dots(draw: ImageDraw.ImageDraw, xy: npt.NDArray[np.floating], colour: Sequence[int], size: int) -> None:
-    radius = 1.5 if len(xy) > 200 else 3.0
-    for x, y in (xy + 1) * size / 2:
-        draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=tuple(colour))
+        photo = None
+    caption = f"{100 * error:.2f} %" if np.isfinite(error) else "missed"
+    window = Window.from_box(face.box_px, 1.4)
+    return Tile(f"{caption}  {face.name}", photo, window, face.points_px, scores.found_px[i])

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import numpy.typing as npt
 
+from anymark.apps.annotations import read_pts
 from anymark.canonical import load_layout
 from anymark.errors import AnymarkError
 from anymark.evaluate.benchmark import (
@@ -32,7 +33,7 @@ from anymark.evaluate.benchmark import (
     spread,
     stored_pixels,
 )
-from anymark.evaluate.ibug68 import EYES, OUTER_EYES, REGIONS, read_pts
+from anymark.evaluate.ibug68 import EYES, OUTER_EYES, POINTS, REGIONS
 from anymark.evaluate.report import Detail
 from anymark.evaluate.score import Scores
 from anymark.evaluate.temporal import flicker
@@ -145,7 +146,7 @@ def _faces(folder: Path, group: str, rule: BoxRule, clips: _Clips, notes: list[s
         if not pts.stem.isdecimal() or int(pts.stem) < 1:
             raise AnymarkError(f"{pts}: not named by the number of a frame, from 000001 on")
         index = int(pts.stem) - 1
-        points = read_pts(pts)
+        points = read_pts(pts, POINTS)
         picture = pictures.get(pts.stem, extracted / f"{pts.stem}.png")
         return Face(
             name=f"{folder.name}/{pts.stem}",

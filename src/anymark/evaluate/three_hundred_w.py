@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
+from anymark.apps.annotations import read_pts
 from anymark.canonical import load_layout
 from anymark.errors import AnymarkError
 from anymark.evaluate.benchmark import (
@@ -25,7 +26,7 @@ from anymark.evaluate.benchmark import (
     spread,
     stored_pixels,
 )
-from anymark.evaluate.ibug68 import EYES, IMAGE_SUFFIXES, OUTER_EYES, REGIONS, read_pts
+from anymark.evaluate.ibug68 import EYES, IMAGE_SUFFIXES, OUTER_EYES, POINTS, REGIONS
 
 Subset = Literal["common", "challenging", "full"]
 
@@ -118,6 +119,6 @@ def _key(path: Path) -> str:
 
 def _face(files: tuple[Path, Path, str], rule: BoxRule) -> Face:
     pts, image, group = files
-    points = read_pts(pts)
+    points = read_pts(pts, POINTS)
     divisors = lengths(points, OUTER_EYES, EYES, str(pts))
     return Face(f"{group}/{pts.stem}", group, points, rule(points_box(points)), divisors, partial(stored_pixels, image))

@@ -18,14 +18,13 @@ from typing import Literal
 
 import numpy as np
 
+from anymark.apps.annotations import check_first_centre, first_centre_to_px
 from anymark.canonical import load_layout
 from anymark.errors import AnymarkError
 from anymark.evaluate.benchmark import (
     Benchmark,
     BoxRule,
     Face,
-    check_first_centre,
-    first_centre_to_px,
     lengths,
     note_count,
     points_box,

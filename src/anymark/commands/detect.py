@@ -196,6 +196,7 @@ def asked_layout(name: str | None, points: Sequence[str]) -> Layout:
     if name is None:
         return single
     base = as_layout(name)
+    still = np.zeros((len(points), 2, 3), np.float32)
     return Layout(
         f"{base.name}+points",
         np.concatenate([base.points_mm, single.points_mm]),
@@ -204,6 +205,8 @@ def asked_layout(name: str | None, points: Sequence[str]) -> Layout:
         triangles=base.triangles,
         regions=base.regions,
         code=base.code,
+        model=base.model,
+        slides_mm=None if base.slides_mm is None else np.concatenate([base.slides_mm, still]),
     )
 
 

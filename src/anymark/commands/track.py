@@ -123,7 +123,8 @@ class Track:
 
     def _as_values(self, video: Video, layout: Layout) -> dict[str, Any]:
         """What a stopped run must have in common with this one to be gone on with."""
-        points = hashlib.sha256(layout.points_mm.tobytes()).hexdigest()
+        slides = b"" if layout.slides_mm is None else layout.slides_mm.tobytes()
+        points = hashlib.sha256(layout.points_mm.tobytes() + slides).hexdigest()
         return {
             "version of anymark": __version__,
             "video": {"name": video.name, **video.fingerprint()},

@@ -83,6 +83,16 @@ def test_prior_hardly_bends_what_the_photos_say(linear: Path, start: Layout, tru
     assert np.abs(fit.layout.points_mm - truth).max() < 0.5
 
 
+def test_few_photos_move_little_what_nearly_fits(linear: Path, start: Layout):
+    rng = np.random.default_rng(6)
+    truth = start.points_mm + rng.normal(0, 0.5, (68, 3))
+    seen = views(linear, truth, COLOURS[:3], np.inf)
+    seen = [replace(view, labels_px=view.labels_px + rng.normal(0, 4, (68, 2))) for view in seen]
+    loose = fit_points(seen, start).layout
+    layout = calibrate(seen, start, "mine").layout
+    assert np.abs(layout.points_mm - truth).mean() < 0.6 * np.abs(loose.points_mm - truth).mean()
+
+
 def test_depth_that_no_photo_shows_stays_where_it_was(linear: Path, start: Layout, truth: np.ndarray):
     fit = fit_points(views(linear, truth, GREY, np.inf), start)
     moved = fit.layout.points_mm - start.points_mm

@@ -12,6 +12,7 @@ from PIL import Image
 
 from anymark.canonical import Layout, available_layouts, load_layout
 from anymark.cli import main
+from anymark.commands.detect import asked_layout
 from anymark.detect.detector import Detector
 from tests.apps.synthetic import colour_of
 
@@ -169,6 +170,17 @@ def test_nothing_to_calibrate_on(run: Run, folder: Path, tmp_path: Path):
     assert code == 2
     assert err.strip().splitlines()[-1] == "anymark: no annotated head is left to calibrate on"
     assert not (tmp_path / "mine.json").exists()
+
+
+def test_single_points_beside_a_layout_neither_slide_nor_lose_its_model(tmp_path: Path):
+    slides = np.full((2, 2, 3), 3, np.float32)
+    Layout("two", np.array([(0, 50, 110), (-40, 0, 90)], np.float32), code=(0.5,), model="m", slides_mm=slides).save(
+        tmp_path / "two.json"
+    )
+    asked = asked_layout(str(tmp_path / "two.json"), ["0,0,120"])
+    assert (asked.code, asked.model) == ((0.5,), "m")
+    assert asked.slides_mm is not None
+    assert asked.slides_mm[:, 0, 0].tolist() == [3, 3, 0]
 
 
 def test_layouts_are_listed_and_shown(capsys: pytest.CaptureFixture[str], tmp_path: Path):

@@ -126,6 +126,12 @@ def test_the_card_says_what_run_time_needs(exported: Exported) -> None:
     assert all(torch.equal(weights[key], value) for key, value in exported.model.state_dict().items())
 
 
+def test_networks_carry_no_paths_of_the_machine_that_exported_them(exported: Exported) -> None:
+    here = (str(Path(export.__file__).parents[1]).encode(), str(Path(torch.__file__).parent).encode())
+    for path in exported.folder.glob("*.onnx"):
+        assert not any(folder in path.read_bytes() for folder in here)
+
+
 def test_a_detector_answers_as_torch_does(exported: Exported) -> None:
     """From the photo's pixels to landmarks, head and camera."""
     rng, model = np.random.default_rng(6), exported.model

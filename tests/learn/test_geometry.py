@@ -204,3 +204,9 @@ def test_a_crop_that_is_nowhere_is_cut_without_an_error() -> None:
     out = cut_windows(photo, window, 16, box, torch.zeros(2, 3, 1, 1), torch.tensor([False, False]))
     alone = cut_windows(photo[:1], window[:1], 16, box[:1], torch.zeros(1, 3, 1, 1), torch.tensor([False]))
     assert torch.equal(out[:1], alone)
+    nowhere = identity(2, out).clone()
+    nowhere[1] = torch.nan
+    followed = follow(out, nowhere.requires_grad_())
+    assert torch.allclose(followed[:1], alone, atol=1e-4)
+    (gradient,) = torch.autograd.grad(followed.sum(), nowhere)
+    assert torch.isfinite(gradient[0]).all()

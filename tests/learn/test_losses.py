@@ -212,27 +212,28 @@ def test_the_prior_keeps_the_head_near_the_canonical_one() -> None:
     assert loss(farther, batch, config) - loss(canonical, batch, config) == pytest.approx(1, rel=1e-3)
 
 
-def test_covered_points_count_as_hidden_where_the_rest_is_known() -> None:
+def covered_on_the_left(visible: float) -> tuple[Batch, Tensor]:
+    """Heads of which everything is seen, or hidden or unknown; and (B, N) which points were covered in the crops."""
     batch = batch_of_heads()
-    answer = right_answer(batch)
-    covered = torch.zeros(HEADS, 32, 32, dtype=torch.bool)
-    covered[:, :, :16] = True  # the left half of each crop, as it is looked at
-    batch.look.covered = covered
-    left = answer.xy[..., 0] < 0
+    batch.look.covered = torch.zeros(HEADS, 32, 32, dtype=torch.bool)
+    batch.look.covered[:, :, :16] = True
+    left = right_answer(batch).xy[..., 0] < 0
     assert 0.2 < float(left.float().mean()) < 0.8
+    return replace(batch, truth=replace(batch.truth, visible=torch.full((HEADS, POINTS), visible))), left
+
+
+def test_covered_points_count_as_hidden_where_the_rest_is_known() -> None:
+    batch, left = covered_on_the_left(visible=1.0)
     config = replace(ALONE, visible=1)
-    for known in (torch.ones(HEADS, POINTS),):
-        batch = replace(batch, truth=replace(batch.truth, visible=known))
-        for logit in (torch.where(left, -10.0, 10.0), torch.where(left, 10.0, -10.0)):
-            said = answer._replace(visible=logit)
-            cost = loss(said, batch, config) - loss(said, batch, ALONE)
-            assert cost == pytest.approx(0 if logit[left][0] < 0 else 10, abs=1e-3)
+    for logit, want in ((torch.where(left, -10.0, 10.0), 0), (torch.where(left, 10.0, -10.0), 10)):
+        said = right_answer(batch)._replace(visible=logit)
+        assert loss(said, batch, config) - loss(said, batch, ALONE) == pytest.approx(want, abs=1e-3)
 
 
-def test_unknown_visibility_teaches_nothing() -> None:
-    batch, answer = batch_of_heads(), right_answer(batch_of_heads())
-    batch = replace(batch, truth=replace(batch.truth, visible=torch.full((HEADS, POINTS), torch.nan)))
-    assert loss(answer, batch, replace(ALONE, visible=1)) == loss(answer, batch, ALONE)
+def test_unknown_visibility_teaches_nothing_covered_or_not() -> None:
+    batch, _ = covered_on_the_left(visible=torch.nan)
+    said = right_answer(batch)._replace(visible=torch.ones(HEADS, POINTS))
+    assert loss(said, batch, replace(ALONE, visible=1)) == loss(said, batch, ALONE)
 
 
 def test_twins_cost_nothing_where_they_agree_and_the_distance_in_sigmas_where_not() -> None:

@@ -31,13 +31,13 @@ from anymark.learn.models.camera import Cameras, crop_cameras
 from anymark.learn.models.crop import to_theta
 from anymark.learn.models.landmarker import Answer
 from anymark.learn.train.landmarks import LandmarkTask, face_size
+from anymark.learn.train.loop import learning_rate
 from anymark.learn.train.losses import LossConfig
-from anymark.learn.train.recipe import LandmarkData, LandmarkRecipe
+from anymark.learn.train.recipe import LandmarkData, LandmarkRecipe, TrainConfig
 from tests.learn.tiny import UNCHANGED, model_config
 from tests.samples import finish, grey_sample
 
 SIDE, FOCAL, AWAY = 64, 220.0, 800.0
-STEPS = 80
 
 
 def sample(key: str, shift: float) -> Sample:
@@ -233,6 +233,29 @@ def painted_heads(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_shard(path / "shard-00000.tar", samples)
     finish(path)
     return path
+
+
+@pytest.mark.parametrize("known", ["2d", "3d"])
+def test_the_3d_head_learns_from_2d_labels_alone_and_poses_from_3d_ones(painted_heads: Path, known: str) -> None:
+    task = task_on(painted_heads, LossConfig() if known == "3d" else LossConfig(shape=0, pose=0, focal=0, visible=0))
+    with torch.no_grad():
+        before = task.evaluate(task.model.eval())
+    config = TrainConfig(steps=80, warmup=5, lr=1e-2)
+    optimizer = torch.optim.AdamW(task.model.parameters())
+    generator = Generator().manual_seed(0)
+    task.model.train()
+    for step in range(config.steps):
+        optimizer.param_groups[0]["lr"] = learning_rate(step, config)
+        loss = task.loss(task.model, task.draw(12, generator))
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(task.model.parameters(), config.clip)
+        optimizer.step()
+    with torch.no_grad():
+        after = task.evaluate(task.model.eval())
+    assert after["dense NME %"] < 0.7 * before["dense NME %"]
+    if known == "3d":
+        assert after["pose deg"] < 0.5 * before["pose deg"]
 
 
 def test_what_is_inside_lies_where_the_head_carries_it(folder: Path) -> None:

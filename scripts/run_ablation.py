@@ -4,6 +4,7 @@
 
 {box crop, similarity, affine} x {2D head, 3D head} x {D on, off} with the basis predictor; the whole model with the
 paper's two predictors; and with 2D supervision alone. A run that was stopped goes on; what is done is not done again.
+All start from the encoder of the shipped model, so that so few steps tell them apart; the rest starts anew.
 The box crop learns from windows about true boxes, as it would be used; all are scored on these and on rough ones.
 """
 
@@ -16,14 +17,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from safetensors.torch import load_file, save_file
+
 from anymark.evaluate.bench import host
 from anymark.files import write_json
 from anymark.learn.train.landmarks import LandmarkTask
 from anymark.learn.train.loop import fit
-from anymark.learn.train.recipe import LandmarkRecipe, load_recipe
+from anymark.learn.train.recipe import LandmarkRecipe, find_init, load_recipe
 
 ROOT = Path(__file__).resolve().parents[1]
 RECIPE = ROOT / "recipes/ablation.toml"
+RUNS = ROOT / "runs/ablation"
 OUT = ROOT / "benchmarks/ablation-model.json"
 
 
@@ -46,6 +50,13 @@ def variants(base: LandmarkRecipe) -> Iterator[tuple[str, LandmarkRecipe]]:
     yield "similarity, 3d, D on, 2D supervision alone", replace(base, loss=flat)
 
 
+def write_encoder(path: Path) -> None:
+    """Where all variants start: the shipped model's encoder F, and nothing else of it."""
+    weights = load_file(find_init("small", Path()))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file({key: value for key, value in weights.items() if key.startswith("encoder.")}, path)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--photos", type=Path, default=ROOT.parent / "shared/photos")
@@ -53,14 +64,16 @@ def main() -> None:
     given = parser.parse_args()
     base = load_recipe(RECIPE)
     assert isinstance(base, LandmarkRecipe)
+    write_encoder(RUNS / str(base.train.init))
+    loaded = LandmarkTask(base, given.photos, ROOT / "runs/cache")
     kept: dict[str, Any] = json.loads(OUT.read_text("utf-8")) if OUT.exists() else {"variants": {}}
     for name, recipe in variants(base):
         if name in kept["variants"] or (given.only and name not in given.only):
             continue
         print(name, flush=True)
-        folder = ROOT / "runs/ablation" / name.replace(", ", "-").replace(" ", "-")
-        task = LandmarkTask(recipe, given.photos, ROOT / "runs/cache")
-        metrics = fit(task, recipe.train, folder, f"{RECIPE.read_text('utf-8')}\n# {name}\n")
+        task = loaded.variant(recipe)
+        folder = RUNS / name.replace(", ", "-").replace(" ", "-")
+        metrics = fit(task, recipe.train, folder, f"{RECIPE.read_text('utf-8')}\n# {name}\n", recipe_folder=RUNS)
         kept["variants"][name] = {
             "metrics": {key: round(value, 3) for key, value in metrics.items()},
             "parameters": sum(p.numel() for p in task.model.parameters()),

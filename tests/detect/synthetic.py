@@ -173,7 +173,7 @@ def write_landmark_model(
         crop=None if turn is None else {"kind": "affine", "input_size": WINDOW_SIZE},
         codes=CODES,
         sigma_scale=1.0,
-        visible={"scale": 1.0, "shift": 0.0},
+        visible={"scale": 1.0, "shift": 0.0, "surface": 1.0},
         licence="CC0",
     )
 

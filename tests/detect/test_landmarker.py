@@ -88,7 +88,7 @@ def test_a_head_is_answered_as_its_camera_sees_it(predictor: str, folders: dict[
 
 def test_sigma_and_visibility_are_calibrated_by_the_card(models: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(models / "basis", tmp_path / "calibrated"))
-    edit(folder, sigma_scale=1.7, visible={"scale": 0.5, "shift": -2.0})
+    edit(folder, sigma_scale=1.7, visible={"scale": 0.5, "shift": -2.0, "surface": 1.0})
     found = Blob(folder).landmarks(POINTS)
     np.testing.assert_allclose(found.sigma, 1.7 * SIGMA, rtol=1e-5)
     np.testing.assert_allclose(found.uncovered, 1 / (1 + np.exp(2.0 - 0.5 * LOGIT)), rtol=1e-5)

@@ -76,6 +76,11 @@ def vouch(folder: Path, content: bytes) -> None:
         (lambda f: garble(f, "sigma_scale", "0"), "card.json: 'sigma_scale' must be a number above 0"),
         (lambda f: edit(f, sigma_scale=None), "card.json: lacks 'sigma_scale'"),
         (lambda f: edit(f, visible={"scale": 1}), "card.json: lacks 'visible.shift'"),
+        (lambda f: edit(f, visible={"scale": 1, "shift": 0}), "card.json: lacks 'visible.surface'"),
+        (
+            lambda f: edit(f, visible={"scale": 1, "shift": 0, "surface": 2}),
+            "card.json: 'visible.surface' must be a number",
+        ),
         (lambda f: edit(f, visible=7), "card.json: lacks 'visible.scale'"),
         (lambda f: edit(f, visible={"scale": 1, "shift": "x"}), "card.json: 'visible.shift' must be a number"),
         (lambda f: edit(f, crop={"input_size": 48}), "card.json: lacks 'crop.kind'"),

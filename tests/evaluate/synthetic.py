@@ -208,7 +208,7 @@ def _write_landmark_card(folder: Path, predictor: str) -> Path:
         crop=None,
         codes={"fits": [0.0]},
         sigma_scale=1.0,
-        visible={"scale": 1.0, "shift": 0.0},
+        visible={"scale": 1.0, "shift": 0.0, "surface": 1.0},
     )
 
 

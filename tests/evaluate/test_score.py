@@ -16,7 +16,7 @@ from anymark.detect.window import Window
 from anymark.errors import AnymarkError
 from anymark.evaluate import report
 from anymark.evaluate.pictures import sheet, write_ced
-from anymark.evaluate.score import Scores, find_head, score
+from anymark.evaluate.score import Scores, find_head, rough_window, score
 from anymark.evaluate.three_hundred_w import read_300w
 from tests.evaluate.synthetic import FACE_BOX, Tree, project
 
@@ -51,6 +51,22 @@ def test_error_is_the_mean_distance_over_the_eyes(boxes: str, tree: Tree, scored
         assert scores.errors[name][0] == pytest.approx(want, rel=1e-5)
     if boxes == "locate":
         assert scores.nme[0] * face.lengths_px["inter-ocular"] == pytest.approx(5, rel=1e-4)
+
+
+def test_rough_windows_are_as_rough_as_they_say_and_stay_so(tree: Tree):
+    exact = Window(np.array([100.0, 90.0]), 150.0)
+    tree.add("ibug/a", answers(exact))
+    face = read_300w(tree.root, "full").faces[0]
+    faces = [replace(face, name=f"{i}") for i in range(2000)]
+    windows = [rough_window(exact, each) for each in faces]
+    ratios, rolls = np.array([w.side_px / 150 for w in windows]), np.degrees([w.roll_rad for w in windows])
+    away = np.abs([w.centre_px - exact.centre_px for w in windows]) / (face.box_px[2:] - face.box_px[:2]).max()
+    assert (ratios.min(), ratios.max()) == pytest.approx((0.6, 3.0), rel=0.02)
+    assert np.median(ratios) == pytest.approx(np.sqrt(0.6 * 3.0), rel=0.05)
+    assert (rolls.min(), rolls.max()) == pytest.approx((-45, 45), abs=1)
+    assert away.max(0) == pytest.approx([0.5, 0.5], abs=0.01)
+    again = rough_window(exact, faces[7])
+    assert (again.corners_px() == windows[7].corners_px()).all()
 
 
 def test_a_face_elsewhere_is_missed(tree: Tree, scored: Callable[..., Scores]):

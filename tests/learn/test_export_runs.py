@@ -149,7 +149,7 @@ def test_a_landmark_run_becomes_a_model(
     assert (card["name"], card["kind"], card["steps"]) == ("model", "landmarks", 2)
     assert card["metrics"]["photos"] == 2
     assert card["sigma_scale"] > 0
-    assert card["visible"] == {"scale": 1.0, "shift": 0.0}  # photos do not say what they show
+    assert card["visible"] == {"scale": 1.0, "shift": 0.0, "surface": 1.0}  # photos do not say what they show
     unknown = {"what": "not stated", "licence": "not stated"}  # the recipe, an older one, has no [card]
     assert card["data"] == [{"name": "faker", **unknown}, {"name": "congress", **unknown}]
     assert (card["licence"], card["labels"]) == ("not stated", "not stated")

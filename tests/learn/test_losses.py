@@ -194,7 +194,7 @@ def test_errors_in_3d_cost_what_they_should() -> None:
         "shape": (right._replace(xyz_mm=right.xyz_mm + torch.tensor([0.0, 30.0, 40.0])), 50 / 10),
         "pose": (
             right._replace(camera=right.camera._replace(rotation=right.camera.rotation @ turn)),
-            4 * (1 - math.cos(angle)),
+            math.sqrt(8) * math.sin(angle / 2),
         ),
         "focal": (right._replace(camera=right.camera._replace(focal=2 * right.camera.focal)), math.log(2)),
     }
@@ -202,6 +202,16 @@ def test_errors_in_3d_cost_what_they_should() -> None:
         config = replace(ALONE, **{part: 1.0})
         assert loss(right, batch, config) == pytest.approx(loss(right, batch, ALONE), abs=1e-4)
         assert loss(answer, batch, config) - loss(right, batch, config) == pytest.approx(cost, rel=1e-3)
+
+
+def test_focal_lengths_of_photos_which_nobody_measured_cost_nothing() -> None:
+    batch = batch_of_heads()
+    photos = replace(batch, truth=replace(batch.truth, visible=torch.full_like(batch.truth.visible, torch.nan)))
+    right = right_answer(batch)
+    wrong = right._replace(camera=right.camera._replace(focal=2 * right.camera.focal))
+    config = replace(ALONE, focal=1.0)
+    assert loss(wrong, photos, config) == pytest.approx(loss(right, photos, config), abs=1e-6)
+    assert loss(wrong, batch, config) > loss(right, batch, config) + 0.5
 
 
 def test_the_prior_keeps_the_head_near_the_canonical_one() -> None:

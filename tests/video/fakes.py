@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from anymark import Detector, Head, Landmarks, Window
-from anymark.canonical import Layout
+from anymark.canonical import Layout, load_layout
 from anymark.detect.landmarker import Answer, Landmarker
 from anymark.detect.window import Crop
 from anymark.video import Frame
@@ -34,6 +34,7 @@ class FakeLandmarker(Landmarker):
     def __init__(self) -> None:
         self.window_scale = 1.5
         self.most_unsure = 0.08
+        self.surface_trust = 1.0
 
     def landmarks(self, code: npt.NDArray[np.float32], camera: npt.NDArray[np.float32], layout: Layout) -> Answer:
         points = layout.points_mm
@@ -103,7 +104,8 @@ def _head(disc: tuple[float, float, float] | None, window: Window | None, size: 
     box = np.array([x - radius, y - radius, x + radius, y + radius])
     code = np.full((1, 5), moved, np.float32)
     score = 0.9 if window is None else 1.0
-    return FakeHead(code, CAMERA, square, crop, box, 0.0, unsureness, score, size, FakeDetector.landmarker)
+    face = FakeDetector.landmarker.landmarks(code, CAMERA, load_layout("mediapipe478"))
+    return FakeHead(code, CAMERA, face, square, crop, box, 0.0, unsureness, score, size, FakeDetector.landmarker)
 
 
 def picture(*discs: tuple[float, float, float, int], size: tuple[int, int] = SIZE) -> npt.NDArray[np.uint8]:

@@ -17,7 +17,7 @@ from anymark.canonical.face_mesh import EYE_CORNERS, FACE_MESH_POINTS
 from anymark.detect.boxes import check_box, check_boxes, one_a_face
 from anymark.detect.camera import Camera
 from anymark.detect.image import Photo, Source, open_photo
-from anymark.detect.landmarker import Landmarker
+from anymark.detect.landmarker import Answer, Landmarker
 from anymark.detect.landmarks import Landmarks
 from anymark.detect.locate import SEARCH_PX, Box, Locator, roll_of
 from anymark.detect.mesh import HeadMesh
@@ -28,6 +28,8 @@ from anymark.errors import AnymarkError
 
 Points = str | os.PathLike[str] | Layout | npt.NDArray[np.floating] | Sequence[Sequence[float]]
 """What can be asked of a head: a layout, its name, its file, or points (N, 3) in millimetres of the head frame."""
+
+FACE_LAYOUT = "mediapipe478"
 
 FAR = 0.25
 """A crop that lies farther from its window, as `_moved` says, is looked at again."""
@@ -41,6 +43,8 @@ class Head:
     """(K, 5) or (D,) what the network made of it."""
     camera_vector: npt.NDArray[np.float32]
     """(13,) the crop's camera; see `anymark.detect.camera.VECTOR`."""
+    face: Answer
+    """The points of the layout mediapipe478, which every head is judged by."""
     window: Window
     """The rough square that the head was looked for in, pixels of the photo."""
     crop: Crop
@@ -72,7 +76,7 @@ class Head:
 
     @cached_property
     def _surface(self) -> Surface:
-        return Surface(lambda: self.vertices_mm, self.camera)
+        return Surface(lambda: self.vertices_mm, self.camera, self.landmarker.surface_trust)
 
     def next_window(self) -> Window:
         """The window about the face that was found: where to look in the next frame of a video."""
@@ -93,7 +97,8 @@ class Head:
             AnymarkError: no such layout, points that are not (N, 3) finite numbers, or an answer that is not finite.
         """
         layout = as_layout(points).seen_from(self.camera.seen_from)
-        found = self.landmarker.landmarks(self.code, self.camera_vector, layout)
+        known = layout is as_layout(FACE_LAYOUT)
+        found = self.face if known else self.landmarker.landmarks(self.code, self.camera_vector, layout)
         return Landmarks(
             layout=layout,
             xy_px=self.crop.to_image(found.xy),
@@ -283,12 +288,12 @@ class Detector:
         crop: Crop,
         score: float,
     ) -> Head:
-        found = self.landmarker.landmarks(code, camera, as_layout("mediapipe478"))
-        box, roll = _face(crop.to_image(found.xy).astype(np.float64))
-        sigma = float(np.median(found.sigma[:FACE_MESH_POINTS])) * crop.side_px / 2
+        face = self.landmarker.landmarks(code, camera, as_layout(FACE_LAYOUT))
+        box, roll = _face(crop.to_image(face.xy).astype(np.float64))
+        sigma = float(np.median(face.sigma[:FACE_MESH_POINTS])) * crop.side_px / 2
         unsureness = sigma / float((box[2:] - box[:2]).max())
         size = photo.full_size_px
-        return Head(code, camera, window, crop, box, roll, unsureness, score, size, self.landmarker)
+        return Head(code, camera, face, window, crop, box, roll, unsureness, score, size, self.landmarker)
 
 
 def _moved(head: Head) -> float:

@@ -89,6 +89,8 @@ class Landmarker:
         self._sigma_scale = model.number("sigma_scale")
         self._visible_scale = model.number("visible.scale")
         self._visible_shift = model.number("visible.shift", above=-1e6)
+        self.surface_trust = model.number("visible.surface", most=1.0)
+        """0..1, how surely what this model's heads hide is hidden; see `Surface`."""
         self.codes = self._read_codes()
         """Data set -> (E,) its code."""
         self._kept: OrderedDict[tuple[bytes, bytes], list[Query]] = OrderedDict()

@@ -47,6 +47,8 @@ class Surface:
     vertices_mm: Callable[[], Floats]
     """Gives (V, 3), the vertices of `CanonicalHead` as predicted for this head, head frame."""
     camera: Camera
+    trust: float = 1.0
+    """0..1, how surely a point that it hides is hidden: predicted heads are a little off."""
 
     def visible(self, canonical_mm: npt.NDArray[np.float32], xyz_mm: Floats) -> Array:
         """(N,) the probability that each point is not hidden by the head itself.
@@ -63,7 +65,8 @@ class Surface:
         normals = relief.normals[anchor.vertex]
         lengths = np.linalg.norm(normals, axis=1) * np.linalg.norm(places, axis=1)
         facing = -(normals * places).sum(1) / np.maximum(lengths, 1e-12)
-        return np.where(anchor.skin, _sigmoid((facing - _FACING) / _FACING_SOFT), 1.0) * free
+        shown = np.where(anchor.skin, _sigmoid((facing - _FACING) / _FACING_SOFT), 1.0) * free
+        return 1 - self.trust * (1 - shown)
 
 
 @dataclass(frozen=True, eq=False)

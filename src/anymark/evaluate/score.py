@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -19,11 +21,16 @@ from anymark.evaluate.benchmark import Benchmark, Face
 from anymark.evaluate.metrics import MISSED, point_distances
 
 Array = npt.NDArray[np.float64]
-Boxes = Literal["gt", "locate"]
+Boxes = Literal["gt", "rough", "locate"]
 Progress = Callable[[int, int], None]
 
 LEAST_OVERLAP = 0.3
 """Least IoU of a located head's box with the annotated face's: below, the face is missed."""
+
+
+ROUGH_SCALE, ROUGH_SHIFT, ROUGH_ROLL_DEG = (0.6, 3.0), 0.5, 45.0
+"""Rough windows: so many times as large as the exact one (uniform in the log), off by so many longer sides of the box at
+most, along each axis, and rolled by so much at most."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,18 +69,30 @@ class Scores:
 def find_head(detector: Detector, image: npt.NDArray[np.uint8], face: Face, boxes: Boxes) -> Head | None:
     """The head of an annotated face in its photo, encoded; None if it was not found.
 
-    "gt": one upright window about the annotated box; the labels say nothing of roll. "locate": the whole photo is
-    searched, and the head found whose box overlaps the annotated box best is taken, if by `LEAST_OVERLAP` or more.
+    "gt": one upright window about the annotated box; the labels say nothing of roll. "rough": a `rough_window`.
+    "locate": the whole photo is searched, and the head found whose box overlaps the annotated box best is taken, if by
+    `LEAST_OVERLAP` or more.
     """
-    if boxes == "gt":
+    if boxes != "locate":
         window = Window.from_box(face.box_px, detector.landmarker.window_scale)
-        return detector.encode(image, [window])[0]
+        return detector.encode(image, [window if boxes == "gt" else rough_window(window, face)])[0]
     heads = detector.encode(image)
     if not heads:
         return None
     overlaps = iou(np.stack([head.box_px for head in heads]), face.box_px[None])[:, 0]
     best = int(overlaps.argmax())
     return heads[best] if overlaps[best] >= LEAST_OVERLAP else None
+
+
+def rough_window(exact: Window, face: Face) -> Window:
+    """A window that is only roughly about a face, the same whenever it is asked for."""
+    rng = np.random.default_rng(zlib.crc32(face.name.encode()))
+    low, high = np.log(ROUGH_SCALE)
+    reach = ROUGH_SHIFT * float((face.box_px[2:] - face.box_px[:2]).max())
+    roll = math.radians(rng.uniform(-ROUGH_ROLL_DEG, ROUGH_ROLL_DEG))
+    return Window(
+        exact.centre_px + rng.uniform(-reach, reach, 2), exact.side_px * math.exp(rng.uniform(low, high)), roll
+    )
 
 
 def score(

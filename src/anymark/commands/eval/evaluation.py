@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from tyro.conf import arg
 
@@ -20,7 +20,7 @@ from anymark.errors import AnymarkError
 from anymark.evaluate.bench import host
 from anymark.evaluate.benchmark import Benchmark
 from anymark.evaluate.report import Detail, last_line, table, to_dict
-from anymark.evaluate.score import Scores, score, views_of
+from anymark.evaluate.score import Boxes, Scores, score, views_of
 from anymark.files import check_targets, write_json
 
 _MOST_NOTES = 10  # lines about what is wrong with a benchmark's files; the JSON has them all
@@ -30,8 +30,9 @@ _MOST_NOTES = 10  # lines about what is wrong with a benchmark's files; the JSON
 class Evaluation(ABC):
     """What all benchmarks can be asked."""
 
-    boxes: Literal["gt", "locate"] = "gt"
-    """gt: the window of each face comes from its labels. locate: the whole photo is searched; a face is missed if no
+    boxes: Boxes = "gt"
+    """gt: the window of each face comes from its labels. rough: the same, 0.6 to 3 times as large, off by up to half the
+    face and rolled by up to 45 degrees. locate: the whole photo is searched; a face is missed if no
     head is found whose box overlaps its own by 0.3 (intersection over union)."""
     calibrate: Annotated[int, arg(metavar="K")] = 0
     """First optimise the layout's points on K annotated photos, which are not scored."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,6 +75,14 @@ class LandmarkTask:
         if data.backgrounds:
             folder, textures = panorama_folder(photos), 3 * data.backgrounds
             self._backgrounds = load_backgrounds(folder, None, data.backgrounds, textures, BACKGROUND_PX, seed=1)
+
+    def variant(self, recipe: LandmarkRecipe) -> LandmarkTask:
+        """Another model, untrained, on the same data: those of the recipe that this task was made of."""
+        task = copy(self)
+        task.recipe = recipe
+        torch.manual_seed(recipe.train.seed)
+        task.model = Landmarker(recipe.model)
+        return task
 
     def to(self, device: torch.device) -> None:
         recipe = self.recipe

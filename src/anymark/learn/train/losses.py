@@ -27,6 +27,8 @@ PLACED = 0.1
 """Deviation at which the placement loss turns from squares to distances."""
 SHAPE_MM = 10.0
 """Unit of the 3D loss."""
+LEAST_TURN = 1e-4
+"""Rotations nearer than this count as the same; there the distance has no gradient."""
 
 
 @dataclass(frozen=True)
@@ -40,15 +42,15 @@ class LossConfig:
     """How far an affine crop is from a similarity."""
     shape: float = 0.3
     """3D landmarks where the data know them."""
-    pose: float = 1.0
-    """Rotation where it is known."""
-    focal: float = 0.1
-    """Log of the focal length where it is known."""
+    pose: float = 2.0
+    """Rotation where it is known: the distance of the matrices, 2 sqrt(2) sin(angle / 2)."""
+    focal: float = 1.0
+    """Log of the focal length of renders: those of photos are guesses of their fits."""
     prior: float = 1e-3
     """Displacements from the canonical head, and log of the focal length over where it starts: what 2D leaves open."""
-    visible: float = 0.1
+    visible: float = 0.3
     """Seen or hidden, where it is known."""
-    twins: float = 0.2
+    twins: float = 0.5
     """Two windows of one photo must agree."""
 
     def __post_init__(self) -> None:
@@ -115,9 +117,10 @@ def _loss_3d(answer: Answer, batch: Batch, crop: Float[Tensor, "B 2 3"], config:
     seen = torch.isfinite(truth.camera).all(1)
     numbers = torch.where(seen[:, None], truth.camera, _ANY_CAMERA.to(truth.camera))
     want = crop_cameras(numbers[:, :9].unflatten(1, (3, 3)), numbers[:, 9:12], numbers[:, 12], numbers[:, 13:], crop)
-    turned = (camera.rotation - want.rotation).square().sum((1, 2))
+    turned = (camera.rotation - want.rotation).square().sum((1, 2)).clamp(min=LEAST_TURN**2).sqrt() - LEAST_TURN
     zoomed = (camera.focal / want.focal).log()
-    loss = loss + config.pose * (turned * seen).mean() + config.focal * (zoomed.abs() * seen).mean()
+    rendered = seen & torch.isfinite(truth.visible).any(1)
+    loss = loss + config.pose * (turned * seen).mean() + config.focal * (zoomed.abs() * rendered).mean()
 
     displaced = ((answer.xyz_mm - batch.queries_mm) / DISPLACEMENT_MM).square().sum(-1)
     return loss + config.prior * (masked_mean(displaced, truth.mask) + camera.focal.log().sub(_USUAL).square().mean())

@@ -7,17 +7,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from jaxtyping import Float, UInt8
+from scipy.optimize import minimize
+from scipy.special import expit
 from torch import Tensor
 
 from anymark.canonical import load_layout
 from anymark.canonical.face_mesh import FACE_MESH_POINTS
 from anymark.canonical.files import HEAD
+from anymark.detect.camera import Camera
+from anymark.detect.visibility import Surface
+from anymark.detect.window import Crop
 from anymark.errors import AnymarkError
 from anymark.evaluate.photo_files import FACE_MESH_LAYOUT
 from anymark.learn.cards import data_entries, shard_entries
 from anymark.learn.data.geometry import identity
+from anymark.learn.data.landmarks import LandmarkSet
 from anymark.learn.export import check_replaceable, export_landmarker
 from anymark.learn.export_locator import export_locator_run
 from anymark.learn.train.landmarks import LandmarkTask, look_at, plain_views, predict_photos
@@ -30,6 +37,10 @@ CHECKED_WINDOWS = 8
 
 CALIBRATION_PHOTOS = 400
 """Training photos of each set that sigma and visibility are calibrated on, at most."""
+CALIBRATION_STRIDE = 8
+"""Of the head's vertices, one in so many tells enough of what is seen."""
+
+Floats = npt.NDArray[np.floating]
 
 UNSURE_SHARE, UNSURE_MARGIN, UNSURE_BOUNDS = 0.995, 1.5, (0.04, 0.08)
 """A card's `most_unsure`: so many times this quantile of the held-out photos' unsureness, between these bounds. Above
@@ -125,36 +136,54 @@ def calibrate(task: LandmarkTask) -> dict[str, Any]:
     """What makes sigma and visibility mean what they say, measured on photos and renders that were learned from.
 
     "sigma_scale": what sigmas are multiplied by so that errors, divided by them, are 1: the root of the mean of
-    error^2 / (2 sigma^2) over all points of each photo, over photos. "visible": scale and shift of the logit of being
-    seen (Platt 1999) where renders know it, else 1 and 0.
+    error^2 / (2 sigma^2) over all points of each photo, over photos. "visible": what `calibrate_visible` finds where
+    renders know what is seen.
     """
-    squares, logits, seen = [], [], []
+    squares, renders = [], []
     for data in task.sampler.sets:
         if data.photos.layout != HEAD:
             found = predict_photos(task.model, data, task.recipe)
             error = (found.xy_px - data.photos.points_px).square().sum(-1)
             squares.append((error / (2 * found.sigma_px.square())).mean(1))
         elif bool(torch.isfinite(data.photos.visible).any()):
-            photos = data.photos.select(range(min(len(data.photos), CALIBRATION_PHOTOS)))
-            answer, _ = look_at(task.model, photos, data.points_mm, data.dataset, task.recipe)
-            logits.append(answer.visible.flatten())
-            seen.append(photos.visible.float().flatten())
+            renders.append(_seen_of_renders(task, data))
     scale = float(torch.cat(squares).mean().sqrt()) if squares else 1.0
-    visible = _platt(torch.cat(logits), torch.cat(seen)) if logits else {"scale": 1.0, "shift": 0.0}
+    visible = {"scale": 1.0, "shift": 0.0, "surface": 1.0}
+    if renders and task.model.camera is not None:
+        visible = calibrate_visible(*(np.concatenate(parts) for parts in zip(*renders, strict=True)))
     return {"sigma_scale": round(scale, 4), "visible": visible}
 
 
-def _platt(logits: Tensor, seen: Tensor) -> dict[str, float]:
-    """Scale and shift of logits that explain best what was seen, by Newton's method."""
-    known = torch.isfinite(seen)
-    x = torch.stack([logits[known].double(), torch.ones(int(known.sum()), dtype=torch.float64)], 1)
-    y, weights = seen[known].double(), torch.zeros(2, dtype=torch.float64)  # from elsewhere it may diverge
-    for _ in range(20):
-        p = torch.sigmoid(x @ weights)
-        hessian = (x * (p * (1 - p))[:, None]).T @ x + 1e-6 * torch.eye(2, dtype=torch.float64)
-        weights = weights - torch.linalg.solve(hessian, x.T @ (p - y))
+def _seen_of_renders(task: LandmarkTask, data: LandmarkSet) -> tuple[Floats, Floats, Floats]:
+    """Of a sample of a set's vertices: logits of being seen, whether the predicted heads themselves hide them, 0..1 as
+    `Surface` says, and whether they are seen."""
+    photos = data.photos.select(range(min(len(data.photos), CALIBRATION_PHOTOS)))
+    answer, crops = look_at(task.model, photos, data.points_mm, data.dataset, task.recipe)
+    points_mm, cameras, rows = data.points_mm.numpy(), answer.camera.flat().numpy(), []
+    for i, (xyz_mm, camera, crop) in enumerate(
+        zip(answer.xyz_mm.numpy(), cameras, crops.double().numpy(), strict=True)
+    ):
+        surface = Surface(lambda xyz_mm=xyz_mm: xyz_mm, Camera.of_crop(camera, Crop(crop)))
+        known = np.flatnonzero(torch.isfinite(photos.visible[i]).numpy())[i % CALIBRATION_STRIDE :: CALIBRATION_STRIDE]
+        shown = surface.visible(points_mm, xyz_mm)
+        rows.append([answer.visible[i].numpy()[known], shown[known], photos.visible[i].float().numpy()[known]])
+    logit, shown, seen = (np.concatenate(parts) for parts in zip(*rows, strict=True))
+    return logit, shown, seen
+
+
+def calibrate_visible(logit: Floats, shown: Floats, seen: Floats) -> dict[str, float]:
+    """What explains best which points (N,) were seen: scale and shift of their logits (Platt 1999), and how surely what
+    the predicted heads hide (0 in `shown`) is hidden."""
+
+    def unlikeliness(x: Floats) -> float:
+        p = expit(x[0] * logit + x[1]) * (1 - expit(x[2]) * (1 - shown))
+        p = p.clip(1e-6, 1 - 1e-6)
+        return -float(np.where(seen > 0.5, np.log(p), np.log(1 - p)).mean())
+
+    scale, shift, trust = minimize(unlikeliness, (1.0, 0.0, 0.0), method="BFGS").x
     # a logit that says nothing, or the contrary, is as good as ignored: run time takes no scale of 0 and below
-    return {"scale": max(round(float(weights[0]), 4), 1e-4), "shift": round(float(weights[1]), 4)}
+    numbers = {"scale": max(float(scale), 1e-4), "shift": float(shift), "surface": max(float(expit(trust)), 1e-4)}
+    return {key: round(value, 4) for key, value in numbers.items()}
 
 
 @torch.no_grad()

@@ -29,8 +29,8 @@ LEAST_OVERLAP = 0.3
 
 
 ROUGH_SCALE, ROUGH_SHIFT, ROUGH_ROLL_DEG = (0.6, 3.0), 0.5, 45.0
-"""Rough windows: so many times as large as the exact one (uniform in the log), off by so many longer sides of the box at
-most, along each axis, and rolled by so much at most."""
+"""Rough windows: so many times as large as the exact one (uniform in the log), off by so many longer sides of the box
+at most, along each axis, and rolled by so much at most."""
 
 
 @dataclass(frozen=True, eq=False)

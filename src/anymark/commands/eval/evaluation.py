@@ -31,9 +31,9 @@ class Evaluation(ABC):
     """What all benchmarks can be asked."""
 
     boxes: Boxes = "gt"
-    """gt: the window of each face comes from its labels. rough: the same, 0.6 to 3 times as large, off by up to half the
-    face and rolled by up to 45 degrees. locate: the whole photo is searched; a face is missed if no
-    head is found whose box overlaps its own by 0.3 (intersection over union)."""
+    """gt: the window of each face comes from its labels. rough: the same, 0.6 to 3 times as large, off by up to half
+    the face and rolled by up to 45 degrees. locate: the whole photo is searched; a face is missed if no head is found
+    whose box overlaps its own by 0.3 (intersection over union)."""
     calibrate: Annotated[int, arg(metavar="K")] = 0
     """First optimise the layout's points on K annotated photos, which are not scored."""
     limit: Annotated[int | None, arg(metavar="N")] = None

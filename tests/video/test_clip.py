@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 from anymark import AnymarkError
-from anymark.video import open_video
-from anymark.video.clip import Clip
+from anymark.video import Frame, open_video
+from anymark.video.clip import Clip, _is_shown
 from tests.video.clips import write_clip
 
 RNG = np.random.default_rng(0)
@@ -40,25 +40,107 @@ def test_frames_come_with_their_pixels_and_their_own_times(tmp_path: Path, suffi
         np.testing.assert_array_equal(frame.pixels, picture)
 
 
-def test_times_of_frames_that_are_stored_in_another_order(tmp_path: Path) -> None:
-    path = tmp_path / "b.mp4"
-    with av.open(str(path), "w") as output:  # with B-frames
+def remade(packet: av.Packet, content: bytes) -> av.Packet:
+    """The same packet with another content."""
+    made = av.Packet(content)
+    for key in ("pts", "dts", "duration", "time_base", "stream", "is_keyframe"):
+        setattr(made, key, getattr(packet, key))
+    return made
+
+
+def needs_encoder(name: str) -> None:
+    if name not in av.codecs_available:
+        pytest.skip(f"this PyAV has no encoder {name}")
+
+
+def write_reordered(path: Path, spoilt: int | None = None) -> Path:
+    """20 frames of H.264 with two B-frames between two others, each brighter than the last; one packet spoilt."""
+    needs_encoder("libx264")
+    with av.open(str(path), "w") as output:
         stream = output.add_stream("libx264", rate=25, options={"bf": "2", "x264-params": "b-adapt=0:scenecut=0"})
         stream.width, stream.height, stream.pix_fmt = 48, 32, "yuv420p"
-        for number in range(12):
-            picture = np.full((32, 48, 3), 20 * number, np.uint8)
+        packets: list[av.Packet] = []
+        for number in range(20):
+            picture = np.full((32, 48, 3), 12 * number, np.uint8)
             frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
             frame.pts, frame.time_base = number, Fraction(1, 25)
-            output.mux(stream.encode(frame))
-        output.mux(stream.encode(None))
+            packets += stream.encode(frame)
+        packets += stream.encode(None)
+        for number, packet in enumerate(packets):
+            output.mux(remade(packet, b"\xff" * packet.size) if number == spoilt else packet)
+    return path
+
+
+def levels(frames: list[Frame]) -> list[int | None]:
+    return [None if frame.pixels is None else round(float(frame.pixels.mean()) / 12) for frame in frames]
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".avi"])
+def test_times_of_frames_that_are_stored_in_another_order(tmp_path: Path, suffix: str, threads: int) -> None:
+    path = write_reordered(tmp_path / f"b{suffix}")
     with av.open(str(path)) as container:
         stamps = [packet.pts for packet in container.demux(video=0) if packet.size]
-    assert stamps != sorted(stamps)
-    frames = list(open_video(path))
-    assert [frame.time_s for frame in frames] == pytest.approx([number / 25 for number in range(12)])
-    levels = [float(frame.pixels.mean()) for frame in frames]
-    assert levels == sorted(levels)
-    assert [round(level / 20) for level in levels] == list(range(12))
+    assert (stamps == sorted(stamps)) is (suffix == ".avi")  # which has no place for a frame's time
+    frames = list(open_video(path, threads=threads))
+    assert [frame.problem for frame in frames] == [None] * 20
+    assert [frame.time_s - frames[0].time_s for frame in frames] == pytest.approx([number / 25 for number in range(20)])
+    assert levels(frames) == list(range(20))
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_frames_that_fail_where_times_are_those_of_packets(tmp_path: Path, threads: int) -> None:
+    frames = list(open_video(write_reordered(tmp_path / "b.avi", spoilt=8), threads=threads))
+    (failed,) = [frame.index for frame in frames if frame.pixels is None]
+    assert abs(failed - 8) <= 3  # which it was cannot be told
+    assert [frame.time_s - frames[0].time_s for frame in frames] == pytest.approx([number / 25 for number in range(20)])
+    assert levels(frames)[:failed] == list(range(failed))
+    assert levels(frames)[12:] == list(range(12, 20))
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_packets_that_show_nothing_are_no_frames(tmp_path: Path, threads: int) -> None:
+    """Such as alternate references of VP8, which later frames are predicted from."""
+    needs_encoder("libvpx")
+    path = tmp_path / "a.webm"
+    with av.open(str(path), "w") as output:
+        stream = output.add_stream("libvpx", rate=25, options={"deadline": "realtime", "cpu-used": "8"})
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.time_base = stream.codec_context.time_base = Fraction(1, 1000)
+        packets: list[av.Packet] = []
+        for number in range(30):
+            frame = av.VideoFrame.from_ndarray(pictures(1, 64, 48)[0], format="rgb24")
+            frame.pts, frame.time_base = 40 * number, Fraction(1, 1000)
+            packets += stream.encode(frame)
+        packets += stream.encode(None)
+        for number, packet in enumerate(packets):
+            if number in (10, 20):
+                content = bytes(packet)
+                hidden = remade(packet, bytes([content[0] & ~0x10]) + content[1:])
+                hidden.pts = hidden.dts = packet.pts - 1
+                output.mux(hidden)
+            output.mux(packet)
+    with av.open(str(path)) as container:
+        assert len([packet for packet in container.demux(video=0) if packet.size]) == 32
+    frames = list(open_video(path, threads=threads))
+    assert [frame.problem for frame in frames] == [None] * 30
+    assert [frame.time_s for frame in frames] == pytest.approx([number / 25 for number in range(30)])
+
+
+@pytest.mark.parametrize(
+    ("content", "shown"),
+    [
+        ([0x86, 0], True),
+        ([0x84, 0], False),
+        ([0x88, 0], True),  # one that has come before
+        ([0xB4, 0], True),  # profile 3
+        ([0xB1, 0], True),
+        ([0xB2, 0], False),
+        ([0x84, 0, 0xC1, 1, 1, 0xC1], True),  # with a second frame
+    ],
+)
+def test_which_packets_of_vp9_show_a_picture(content: list[int], shown: bool) -> None:
+    assert _is_shown(av.Packet(bytes(content)), "vp9") is shown
 
 
 @pytest.mark.parametrize("mirrored", [(False, False), (True, False), (False, True)])
@@ -107,7 +189,7 @@ def test_transparency_is_laid_on_white(tmp_path: Path) -> None:
     np.testing.assert_array_equal(frame.pixels[0, 7], [244, 224, 204])
 
 
-@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("threads", [1, 3, 8])  # 8: the decoder still holds healthy ones when the file ends
 def test_frames_that_fail_to_decode_keep_their_places(tmp_path: Path, threads: int) -> None:
     given = pictures(10)
     path = write_clip(tmp_path / "a.mov", given, UNEVEN, codec="png", torn={3, 4, 7})

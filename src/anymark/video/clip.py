@@ -37,7 +37,7 @@ class Clip(Video):
     def __init__(self, path: str | os.PathLike[str], threads: int | None = None) -> None:
         self.name = str(path)
         self._threads = threads
-        container, stream = self._opened()
+        container, stream = self._opened(threads)
         if stream.time_base is None:
             raise AnymarkError(f"{self.name}: a video without a time base")
         self.time_base = stream.time_base
@@ -49,17 +49,22 @@ class Clip(Video):
 
     def frames(self, start: int = 0) -> Iterator[Frame]:
         """See `Video.frames`; the frames before `start` are decoded too, for later ones rest on them."""
-        container, stream = self._opened()
-        with container:
-            for frame in _Pass(stream, self.time_base, self.rate or _UNKNOWN_RATE, start).frames(container):
-                if frame.index >= start:
-                    yield frame
+        for threads in (self._threads, 1):
+            container, stream = self._opened(threads)
+            with container:
+                once = _Pass(stream, self.time_base, self.rate or _UNKNOWN_RATE, start, last_try=threads == 1)
+                for frame in once.frames(container):
+                    if frame.index >= start:
+                        start = frame.index + 1
+                        yield frame
+            if once.complete:
+                return
 
     def fingerprint(self) -> dict[str, object]:
         """See `Video.fingerprint`."""
         return file_fingerprint(self.name)
 
-    def _opened(self) -> tuple[InputContainer, VideoStream]:
+    def _opened(self, threads: int | None) -> tuple[InputContainer, VideoStream]:
         try:
             import av
             from av.stream import Disposition
@@ -76,38 +81,68 @@ class Clip(Video):
             container.close()
             raise AnymarkError(f"{self.name}: no video in this file")
         streams[0].thread_type = "AUTO"
-        streams[0].codec_context.thread_count = self._threads or 0
+        streams[0].codec_context.thread_count = threads or 0
         return container, streams[0]
 
 
 class _Pass:
-    """One pass over a stream.
+    """One pass over a stream: a frame for each packet that is a picture.
 
-    A packet whose time stamp no frame comes back with, or only a frame with errors in it, has failed to decode.
-    Decoders give frames in the order of their time stamps, so one that is passed over will not come any more.
+    Decoders give frames in the order in which they are shown. Where the packets' time stamps say that order too, one
+    that is passed over has failed: it will not come any more. Where they only count packets (AVI) and the decoder
+    changes the order, a frame comes with the time stamp of another. It gets the lowest that is left; so does, at its
+    turn, each packet that the decoder complains of.
+
+    Args:
+        start: Frames before it need no pixels.
+        last_try: Whether frames that are owed in the end have failed. An error while the decoder gives what its threads
+            still hold takes what comes after it along: with threads, such a pass is not complete.
     """
 
-    def __init__(self, stream: VideoStream, time_base: Fraction, rate: Fraction, start: int) -> None:
+    def __init__(self, stream: VideoStream, time_base: Fraction, rate: Fraction, start: int, last_try: bool) -> None:
+        self.complete = True
         self._stream = stream
+        self._codec = stream.codec_context.codec.canonical_name
         self._time_base = time_base
         self._step = max(1, round(1 / (rate * time_base)))  # of time stamps, where a file has none
         self._start = start
+        self._last_try = last_try
         self._awaited: list[int] = []  # time stamps of packets, a heap
+        self._last_awaited: int | None = None
+        self._reordered = False  # packets have come in another order than that of their time stamps
         self._said = "no picture came of it"  # what the decoder complained of last
+        self._complaints = 0  # of packets whose frames are still to be counted as failed
         self._index = 0
         self._last_pts: int | None = None
         self._upright: _Upright | None = None
 
     def frames(self, container: InputContainer) -> Iterator[Frame]:
         for packet in self._packets(container):
-            if packet is not None and packet.pts is not None and not packet.is_discard:
-                heapq.heappush(self._awaited, packet.pts)
+            if packet is not None:
+                self._await(packet)
             for decoded in self._decoded(packet):
-                yield from self._failed_before(decoded.pts)
-                if self._awaited and self._awaited[0] == decoded.pts:
-                    heapq.heappop(self._awaited)
-                yield self._frame(decoded)
-        yield from self._failed_before(None)
+                pts = _stamp(decoded)
+                if self._reordered or not self._stream.codec_context.has_b_frames:
+                    while self._awaited and pts is not None and self._awaited[0] < pts:
+                        yield self._failed()
+                    if self._awaited and self._awaited[0] == pts:
+                        heapq.heappop(self._awaited)
+                else:
+                    while self._awaited and self._complaints:
+                        yield self._failed()
+                    pts = heapq.heappop(self._awaited) if self._awaited else pts
+                yield self._frame(decoded, pts)
+        self.complete = self._last_try or not self._awaited
+        while self._awaited and self.complete:
+            yield self._failed()
+
+    def _await(self, packet: Packet[VideoStream]) -> None:
+        pts = _stamp(packet)
+        if pts is None or packet.is_discard or not _is_shown(packet, self._codec):
+            return
+        self._reordered |= self._last_awaited is not None and pts < self._last_awaited
+        self._last_awaited = pts
+        heapq.heappush(self._awaited, pts)
 
     def _packets(self, container: InputContainer) -> Iterator[Packet[VideoStream] | None]:
         """The packets of the stream, then None; a file that breaks off ends there."""
@@ -129,21 +164,22 @@ class _Pass:
             return self._stream.decode(packet)
         except FFmpegError as error:
             self._said = _said(error)
+            self._complaints += 1
             return []
 
-    def _failed_before(self, pts: int | None) -> Iterator[Frame]:
-        """The frames that should have come before the one at `pts`; None is the end."""
-        while self._awaited and (pts is None or self._awaited[0] < pts):
-            yield self._placed(heapq.heappop(self._awaited), None, self._said)
+    def _failed(self) -> Frame:
+        """The frame with the lowest time stamp that is left."""
+        self._complaints = max(0, self._complaints - 1)
+        return self._placed(heapq.heappop(self._awaited), None, self._said)
 
-    def _frame(self, decoded: VideoFrame) -> Frame:
+    def _frame(self, decoded: VideoFrame, pts: int | None) -> Frame:
         if self._index < self._start:  # not looked at: its colours need not be made
-            return self._placed(decoded.pts, None, None)
+            return self._placed(pts, None, None)
         if decoded.is_corrupt:
-            return self._placed(decoded.pts, None, "decoded with errors")
+            return self._placed(pts, None, "decoded with errors")
         if self._upright is None:
             self._upright = _Upright(decoded)
-        return self._placed(decoded.pts, self._upright(_rgb(decoded)), None)
+        return self._placed(pts, self._upright(_rgb(decoded)), None)
 
     def _placed(self, pts: int | None, pixels: npt.NDArray[np.uint8] | None, problem: str | None) -> Frame:
         """The next frame; a time stamp that is missing, or not after the last one, is counted on from that."""
@@ -154,6 +190,23 @@ class _Pass:
         self._last_pts = pts
         self._index += 1
         return Frame(self._index - 1, pts, float(pts * self._time_base), pixels, problem)
+
+
+def _stamp(of: Packet[VideoStream] | VideoFrame) -> int | None:
+    return of.dts if of.pts is None else of.pts
+
+
+def _is_shown(packet: Packet[VideoStream], codec: str) -> bool:
+    """Whether a packet is a picture to be shown: those of VP8 and VP9 may only be there for others to refer to."""
+    if codec not in ("vp8", "vp9"):
+        return True
+    content = memoryview(packet)
+    if codec == "vp8":
+        return bool(content[0] & 0x10)
+    if content[-1] & 0xE0 == 0xC0:  # several frames in one packet: the last one is shown
+        return True
+    header = content[0] << (content[0] & 0x30 == 0x30)  # profile 3 has one more bit before these
+    return bool(header & 0x08 or header & 0x02)  # an earlier frame, or this one
 
 
 class _Upright:

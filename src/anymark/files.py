@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, Literal
@@ -46,6 +46,19 @@ def write_json(path: Path, content: Mapping[str, Any], indent: int | None = None
     """
     with atomic(path, "w") as file:
         file.write(json.dumps(content, indent=indent, allow_nan=False) + "\n")
+
+
+def check_writable(targets: Sequence[Path]) -> None:
+    """That files to be written have their folders, are no folders themselves and are as many as there are names.
+
+    Raises:
+        AnymarkError: it is not so.
+    """
+    for path in targets:
+        if path.is_dir() or not path.absolute().parent.is_dir():
+            reason = "is a folder" if path.is_dir() else "its folder does not exist"
+            raise AnymarkError(f"{path}: cannot write ({reason})")
+    check_targets(targets)
 
 
 def check_targets(targets: Iterable[Path], inputs: Iterable[Path] = ()) -> None:

@@ -92,7 +92,7 @@ def write_turning(folder: Path) -> Path:
         crop=None,
         codes=CODES,
         sigma_scale=1.0,
-        visible={"scale": 1.0, "shift": 0.0},
+        visible={"scale": 1.0, "shift": 0.0, "surface": 1.0},
     )
 
 

@@ -181,10 +181,21 @@ def test_meshes_of_several_heads_are_numbered_and_of_several_photos_named(run: R
             Path(name).unlink()
         return new
 
-    assert written("two.png", "--mesh", "head.obj") == ["head-1.obj", "head-2.obj"]
+    assert written("two.png", "--mesh", "head.obj") == ["head.head1.obj", "head.head2.obj"]
     assert written("two.png", "--mesh", "head.obj", "--max-heads", "1") == ["head.obj"]
     assert written("none.png", "--mesh", "head.obj") == []
-    assert written("one.jpg", "two.png", "--mesh", "head.obj") == ["head-one.obj", "head-two-1.obj", "head-two-2.obj"]
+    assert written("one.jpg", "two.png", "--mesh", "head.obj") == [
+        "head-one.obj",
+        "head-two.head1.obj",
+        "head-two.head2.obj",
+    ]
+
+
+def test_no_mesh_lies_over_that_of_a_photo_of_nearly_the_same_name(run: Run, pictures: Path) -> None:
+    Path("two.jpg").write_bytes(Path("one.jpg").read_bytes())
+    Path("two-1.jpg").write_bytes(Path("one.jpg").read_bytes())
+    assert run("two.png", "two.jpg", "two-1.jpg", "--mesh", "head.obj")[0] == 0
+    assert len(list(Path().glob("head*.obj"))) == 4
 
 
 def test_an_answer_that_is_not_finite_names_the_photo_and_writes_nothing_of_it(

@@ -50,13 +50,15 @@ def test_points_are_finite_whatever_is_in_the_window(detector: Detector) -> None
     assert np.isfinite(face.xy_px).all()
 
 
-def test_held_out_photos_are_found_as_well_as_the_model_card_says(detector: Detector, shared: Path) -> None:
+def test_held_out_photos_are_found_about_as_well_as_the_model_card_says(detector: Detector, shared: Path) -> None:
     benchmark = read_photos(shared / "photos")
     faces = [face for face in benchmark.faces if face.group == "sfhq_t2i"][:20]
     assert len(faces) == 20
     assert benchmark.layout is not None
     few = replace(benchmark, faces=tuple(faces), rows={"all": ("sfhq_t2i",)})
-    assert score(detector, few, benchmark.layout, "gt").nme.mean() < 0.035
+    card = json.loads((MODELS / "small/card.json").read_text("utf-8"))
+    told = card["metrics"]["held-out photos, boxes of the labels"]["NME %"]
+    assert 100 * score(detector, few, benchmark.layout, "gt").nme.mean() < 1.2 * told
 
 
 def test_the_astronaut(detector: Detector, pictures: Path) -> None:

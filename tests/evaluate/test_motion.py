@@ -235,7 +235,7 @@ def test_what_cannot_be_read_is_named_and_the_rest_is_done(
     folder: Path, linear: Path, locator: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     given = ["eval", "video", str(tmp_path / "none.mp4"), str(folder), "--model", str(linear)]
-    assert main([*given, "--locator", str(locator), "--limit", "3"]) == 0
+    assert main([*given, "--locator", str(locator), "--limit", "3"]) == 2
     said = capsys.readouterr()
     assert "none.mp4: no such file or directory: left out" in said.err
     assert said.out.splitlines()[-1].endswith("(n=2)")

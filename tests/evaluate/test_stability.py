@@ -193,7 +193,7 @@ def test_the_command_measures_photos(
         Image.new("RGB", (320, 320), (128, 128, 128)).save(photos / f"{name}.png")
     (photos / "c.png").write_bytes(b"no picture")
     given = ["--model", str(linear), "--locator", str(locator), "--draws", "3", "--json", str(out)]
-    assert main(["eval", "stability", str(photos), *given]) == 0
+    assert main(["eval", "stability", str(photos), *given]) == 2
     said = capsys.readouterr()
     assert "c.png: not an image" in said.err
     assert said.out.splitlines()[-1].startswith("spread ")

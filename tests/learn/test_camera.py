@@ -192,3 +192,11 @@ def test_what_lies_in_the_middle_of_a_crop_stays_there_however_far_off_the_axis(
     near = (want.norm(dim=1) < 0.2) & (want.norm(dim=1) > 0)
     areas = [torch.det(torch.cov(points[near].T)) for points in (found, want)]
     assert float((areas[0] / areas[1]).sqrt()) == pytest.approx(1, abs=0.03)
+
+
+def test_autocast_rounds_no_landmark() -> None:
+    camera = CameraHead(8).cameras(torch.zeros(2, 8))
+    points = 80 * torch.randn(2, 50, 3, generator=Generator().manual_seed(0))
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = camera.project(points)
+    torch.testing.assert_close(rounded, camera.project(points), rtol=0, atol=1e-6)

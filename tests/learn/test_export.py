@@ -35,7 +35,7 @@ def export_tiny(model: Landmarker, config: ModelConfig, folder: Path) -> None:
         windows=noise(0, 2, WINDOW_SIZE),
         crops=noise(1, 2, CROP_SIZE),
         points_mm=POINTS,
-        card={"licence": "Apache-2.0", "sigma_scale": 1.7, "visible": {"scale": 2.0, "shift": -0.5}},
+        card={"licence": "Apache-2.0", "sigma_scale": 1.7, "visible": {"scale": 2.0, "shift": -0.5, "surface": 1.0}},
     )
 
 

@@ -15,7 +15,7 @@ from anymark.learn.data.landmarks import Batch, Looker, Truth
 from anymark.learn.models.camera import Cameras, crop_cameras, rotation_from_6d
 from anymark.learn.models.crop import to_theta
 from anymark.learn.models.landmarker import Answer
-from anymark.learn.train.losses import LossConfig, frontal, gaussian_nll, landmark_loss, masked_mean
+from anymark.learn.train.losses import LossConfig, gaussian_nll, landmark_loss, masked_mean, placed_head
 from tests.learn.tiny import UNCHANGED
 
 HEADS, POINTS, UNIT_PX = 4, 40, 150.0
@@ -155,10 +155,42 @@ def test_nothing_that_is_said_of_the_head_in_3d_moves_the_crop() -> None:
     assert torch.equal(*gradients)
 
 
-def test_a_crop_is_best_where_a_frontal_head_lies_on_the_landmarks() -> None:
+def turned(yaw: float, pitch: float, roll: float) -> Tensor:
+    """(3, 3) head to camera, angles in degrees."""
+    yaw, pitch, roll = (math.radians(angle) for angle in (yaw, pitch, roll))
+    about_y = torch.tensor([[math.cos(yaw), 0, math.sin(yaw)], [0, 1, 0], [-math.sin(yaw), 0, math.cos(yaw)]])
+    about_x = torch.tensor([[1, 0, 0], [0, math.cos(pitch), -math.sin(pitch)], [0, math.sin(pitch), math.cos(pitch)]])
+    about_z = torch.tensor([[math.cos(roll), -math.sin(roll), 0], [math.sin(roll), math.cos(roll), 0], [0, 0, 1]])
+    return about_z @ about_x @ torch.diag(torch.tensor([1.0, -1.0, -1.0])) @ about_y
+
+
+@pytest.mark.parametrize(("yaw", "pitch"), [(0, 0), (60, 0), (-90, 10), (20, -30)])
+def test_a_head_is_placed_upright_with_its_face_in_the_middle_as_large_as_in_an_exact_window(
+    yaw: float, pitch: float
+) -> None:
+    face = torch.tensor(load_layout("mediapipe478").points_mm[:468])[None]
+    xy = placed_head(face, turned(yaw, pitch, 0)[None])[0]
+    box = torch.stack([xy.amin(0), xy.amax(0)])
+    assert box.mean(0).tolist() == pytest.approx([0, 0], abs=1e-5)
+    assert float((box[1] - box[0]).max()) == pytest.approx(2 / 1.5, rel=1e-5)
+    rolled = placed_head(face, turned(yaw, pitch, 40)[None])[0]
+    torch.testing.assert_close(rolled, xy, atol=1e-4, rtol=0)
+    up = placed_head(torch.tensor([[[0.0, 0, 0], [0, 100, 0]]]), turned(yaw, pitch, 40)[None])[0]
+    assert float(up[1, 0]) == pytest.approx(float(up[0, 0]), abs=1e-5)
+    assert up[1, 1] < up[0, 1]
+
+
+def test_a_head_of_which_nobody_knows_the_pose_is_placed_as_it_looks_into_the_camera() -> None:
+    points = torch.randn(1, 5, 3, generator=seeded()) * 50
+    unknown = placed_head(points, torch.full((1, 3, 3), torch.nan))
+    torch.testing.assert_close(unknown, placed_head(points, turned(0, 0, 0)[None]))
+
+
+def test_a_crop_is_best_where_the_turned_head_lies_on_the_landmarks() -> None:
     batch = batch_of_heads()
     good = to_theta(torch.tensor([[-0.2, 0.3, 0.1, -0.2]]).expand(HEADS, 4))
-    xy_px = to_photo(frontal(batch.queries_mm), compose(batch.window, good))
+    upright = placed_head(batch.queries_mm, right_answer(batch, good).camera.rotation)
+    xy_px = to_photo(upright, compose(batch.window, good))
     batch = replace(batch, truth=replace(batch.truth, xy_px=xy_px))
     config = replace(ALONE, place=1)
 

@@ -16,7 +16,7 @@ from anymark.errors import AnymarkError
 from anymark.evaluate import bench
 from anymark.evaluate.benchmark import shared_folder
 from anymark.evaluate.timing import Request, Timing
-from anymark.files import check_targets, write_json
+from anymark.files import check_targets, check_writable, write_json
 
 DEFAULT_MODEL = "small"
 
@@ -53,8 +53,7 @@ class Bench:
         """
         if self.seconds < 0:
             raise AnymarkError(f"--seconds {self.seconds}: must not be negative")
-        if self.json is not None and not self.json.absolute().parent.is_dir():
-            raise AnymarkError(f"{self.json}: its folder does not exist")
+        check_writable([] if self.json is None else [self.json])
         if self.engine and self.track is not None:
             raise AnymarkError("--engine and --track each time something else: give one of them")
         if self.engine:

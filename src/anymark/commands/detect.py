@@ -25,7 +25,7 @@ from anymark.detect.locate import SEARCH_PX
 from anymark.detect.mesh import check_mesh_path
 from anymark.detect.write import Found, csv_file, json_file, write_found, write_image
 from anymark.errors import AnymarkError
-from anymark.files import check_targets
+from anymark.files import check_targets, check_writable
 from anymark.signals import stopped_by_sigterm
 
 DEFAULT_LAYOUT = "ibug68"
@@ -57,7 +57,7 @@ class Detect:
     csv: Annotated[Path | None, arg(metavar="FILE")] = None
     """One CSV file of all photos, a row a point."""
     mesh: Annotated[Path | None, arg(metavar="FILE")] = None
-    """The whole head in 3D, an .obj, .glb or .ply file; of several heads FILE-1.obj and so on, of several photos
+    """The whole head in 3D, an .obj, .glb or .ply file; of several heads FILE.head1.obj and so on, of several photos
     FILE-PHOTO.obj."""
     pose: bool = False
     """Print the yaw, pitch and roll of each head in degrees, and its focal length in pixels."""
@@ -101,8 +101,8 @@ class Detect:
             _complain(problem)
         if paths and out is not None:
             _make_folder(out)
-        if self.mesh is not None and not self.mesh.absolute().parent.is_dir():
-            raise AnymarkError(f"{self.mesh}: cannot write (its folder does not exist)")
+        if self.mesh is not None:
+            check_writable([self.mesh])
         failed, interrupted = len(problems), False
         with ExitStack() as stack:
             sinks: list[Callable[[Found], None]] = []
@@ -161,7 +161,7 @@ class Detect:
             write_found(json, found)
         if mesh is not None:
             for number, head in enumerate(heads, 1):
-                head.mesh().save(mesh if len(heads) == 1 else mesh.with_stem(f"{mesh.stem}-{number}"))
+                head.mesh().save(mesh if len(heads) == 1 else mesh.with_stem(f"{mesh.stem}.head{number}"))
         for line in lines(name, faces, self.pose):
             _say(line)
 

@@ -26,7 +26,7 @@ from anymark.detect.image import open_photo
 from anymark.detect.window import Window
 from anymark.detect.write import write_image
 from anymark.errors import AnymarkError
-from anymark.files import check_targets
+from anymark.files import check_targets, check_writable
 
 _SHOWN = 1.2  # side of what is drawn of a face over that of its points
 
@@ -100,9 +100,7 @@ class Calibrate:
             raise AnymarkError(f"--out {self.out}: a layout's file must end in .json")
         if self.draw is not None and self.draw.suffix.lower() not in (".png", ".jpg", ".jpeg"):
             raise AnymarkError(f"--draw {self.draw}: must end in .png or .jpg")
-        for path in filter(None, (self.out, self.draw)):
-            if not path.absolute().parent.is_dir():
-                raise AnymarkError(f"{path}: cannot write (its folder does not exist)")
+        check_writable([path for path in (self.out, self.draw) if path is not None])
         if self.move == "code" and self.layout is None:
             raise AnymarkError("--move code moves the points of a layout: give --layout too")
         if self.first_centre is not None:

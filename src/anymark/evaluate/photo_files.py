@@ -30,9 +30,11 @@ from anymark.canonical import load_layout
 from anymark.canonical.face_mesh import FACE_MESH_POINTS
 from anymark.errors import AnymarkError
 
-Split = Literal["held-out", "train"]
+Split = Literal["held-out", "train", "calibration"]
 SPLIT_CODE = {"train": 0, "held-out": 1}
 """2 in the labels: near-duplicates of held-out photos, in neither."""
+SET_ASIDE = 20
+"""Of the photos that are not held out one in so many is not trained on either, but calibrated on."""
 BAD_LABEL_SD = 0.05
 """Training photos whose labels spread further over the teacher's looks, as a fraction of the inter-ocular distance, are
 neither trained nor calibrated on."""
@@ -73,7 +75,10 @@ class PhotoLabels:
 
     def chosen(self, split: Split, *, good: bool = False) -> npt.NDArray[np.int64]:
         """Indices of the photos of a split; of the `good` ones alone, without those above `BAD_LABEL_SD`."""
-        mask = self.split == SPLIT_CODE[split]
+        mask = self.split == SPLIT_CODE["held-out" if split == "held-out" else "train"]
+        if split != "held-out":
+            aside = np.cumsum(mask) % SET_ASIDE == 0
+            mask &= aside if split == "calibration" else ~aside
         return np.flatnonzero(mask & ~(self.label_sd > BAD_LABEL_SD) if good else mask)
 
 

@@ -38,9 +38,9 @@ def write_ced(path: Path, scores: Scores, threshold: float) -> None:
     """The cumulative error distribution of each row of the table as a PNG file.
 
     Raises:
-        AnymarkError: matplotlib is not installed, or the file cannot be written.
+        AnymarkError: the file cannot be written.
     """
-    figure, canvas = _figure("--ced", (6, 4.5))
+    figure, canvas = _figure((6, 4.5))
     axes = figure.subplots()
     at = np.linspace(0, threshold, 401)
     for row in scores.benchmark.rows:
@@ -59,9 +59,9 @@ def write_reliability(path: Path, diagrams: Mapping[str, Sequence[Bin]], title: 
     """Reliability diagrams as a PNG file: predicted against observed, and how many points each bin has.
 
     Raises:
-        AnymarkError: matplotlib is not installed, or the file cannot be written.
+        AnymarkError: the file cannot be written.
     """
-    figure, canvas = _figure("--plot", (5, 6))
+    figure, canvas = _figure((5, 6))
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
     above.plot([0, 100], [0, 100], color="grey", linewidth=1, linestyle="--", label="calibrated")
     for i, (name, bins) in enumerate(diagrams.items()):
@@ -83,13 +83,11 @@ def write_reliability(path: Path, diagrams: Mapping[str, Sequence[Bin]], title: 
         canvas.print_png(file)
 
 
-def _figure(option: str, size: tuple[float, float]) -> tuple[Figure, FigureCanvasAgg]:
+def _figure(size: tuple[float, float]) -> tuple[Figure, FigureCanvasAgg]:
     """A figure of so many inches that no window shows."""
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise AnymarkError(f"{option} draws with matplotlib: pip install 'anymark[eval]'") from None
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=size, layout="constrained")
     return figure, FigureCanvasAgg(figure)
 

@@ -6,6 +6,7 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -21,7 +22,7 @@ from anymark.evaluate.bench import host
 from anymark.evaluate.benchmark import Benchmark
 from anymark.evaluate.report import Detail, last_line, table, to_dict
 from anymark.evaluate.score import Boxes, Scores, score, views_of
-from anymark.files import check_targets, write_json
+from anymark.files import check_writable, write_json
 
 _MOST_NOTES = 10  # lines about what is wrong with a benchmark's files; the JSON has them all
 
@@ -134,6 +135,7 @@ class Evaluation(ABC):
             raise AnymarkError(f"{self.save_layout}: a layout's file must end in .json")
         targets = [path for path in (self.json, self.sheet, self.ced, self.save_layout) if path is not None]
         check_writable(targets)
+        check_plot("--ced", self.ced)
 
 
 def check_limits(limit: int | None, threads: int | None) -> None:
@@ -147,16 +149,14 @@ def check_limits(limit: int | None, threads: int | None) -> None:
             raise AnymarkError(f"--{name} {value}: must be at least 1")
 
 
-def check_writable(targets: Sequence[Path]) -> None:
-    """That files to be written have their folders, are no folders themselves and are as many as there are names.
+def check_plot(option: str, path: Path | None) -> None:
+    """That a plot can be drawn, if one is wanted.
 
     Raises:
-        AnymarkError: it is not so.
+        AnymarkError: matplotlib is not installed.
     """
-    for path in targets:
-        if path.is_dir() or not path.absolute().parent.is_dir():
-            raise AnymarkError(f"{path}: {'is a folder' if path.is_dir() else 'its folder does not exist'}")
-    check_targets(targets)
+    if path is not None and find_spec("matplotlib") is None:
+        raise AnymarkError(f"{option} draws with matplotlib: pip install 'anymark[eval]'")
 
 
 def say_notes(notes: Sequence[str]) -> None:

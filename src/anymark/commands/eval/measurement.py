@@ -11,13 +11,13 @@ from typing import Annotated, Any
 from tyro.conf import arg
 
 from anymark.commands.detect import show_progress
-from anymark.commands.eval.evaluation import check_limits, check_writable, say_notes
+from anymark.commands.eval.evaluation import check_limits, say_notes
 from anymark.detect.detector import Detector
 from anymark.evaluate.bench import host
 from anymark.evaluate.benchmark import Benchmark
 from anymark.evaluate.report import Detail, plain
 from anymark.evaluate.score import Scores, score
-from anymark.files import write_json
+from anymark.files import check_writable, write_json
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,8 @@ class Measured:
     """What only the JSON file has."""
     notes: tuple[str, ...] = ()
     """What is not as it should be, a line each."""
+    left_out: tuple[str, ...] = ()
+    """What was asked for and could not be read, a line each: the command then ends with 2."""
 
 
 @dataclass(kw_only=True)
@@ -65,16 +67,17 @@ class Measurement(ABC):
         check_limits(self.limit, self.threads)
         check_writable(self.targets())
         measured = self.measure()
-        say_notes(measured.notes)
+        notes = (*measured.notes, *measured.left_out)
+        say_notes(notes)
         print(f"{measured.what}: model {self.model}")
         for detail in measured.details:
             print(detail.table())
         if self.json is not None:
             details = {detail.title: detail.rows for detail in measured.details}
             settings = {"measured on": measured.what, "host": host(), "model": self.model, "details": details}
-            write_json(self.json, plain({**settings, **measured.further, "notes": measured.notes}), indent=2)
+            write_json(self.json, plain({**settings, **measured.further, "notes": notes}), indent=2)
         print(measured.last_line)
-        return 0
+        return 2 if measured.left_out else 0
 
     def detector(self, locator: str = "locator") -> Detector:
         """The model, its networks loaded."""

@@ -59,7 +59,7 @@ class Stability(Measurement):
                 "seed": self.seed,
                 "photos": [asdict(photo) for photo in measured],
             },
-            notes=tuple(notes),
+            left_out=tuple(notes),
         )
 
     def _stills(self) -> Sequence[Still]:

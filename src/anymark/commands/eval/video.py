@@ -75,7 +75,7 @@ class Video(Measurement):
             details=tuple(detail for part in parts.values() for detail in part.details),
             last_line="\n".join(part.line for part in parts.values()),
             further={"against": version_of(self.against), "videos": {name: p.numbers for name, p in parts.items()}},
-            notes=tuple(f"{note}: left out" for note in notes),
+            left_out=tuple(f"{note}: left out" for note in notes),
         )
 
     def _sequences(self, detector: Detector, name: str) -> _Part:

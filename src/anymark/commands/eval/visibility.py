@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
 from tyro.conf import Positional, arg
 
+from anymark.commands.eval.evaluation import check_plot
 from anymark.commands.eval.measurement import Measured, Measurement
-from anymark.errors import AnymarkError
 from anymark.evaluate.visibility import read_visibility, reliabilities, visibility_details
 
 
@@ -29,8 +28,7 @@ class Visibility(Measurement):
 
     def measure(self) -> Measured:
         """See `read_visibility` and `visibility_details`."""
-        if self.plot is not None and find_spec("matplotlib") is None:
-            raise AnymarkError("--plot draws with matplotlib: pip install 'anymark[eval]'")
+        check_plot("--plot", self.plot)
         scores = self.scores(read_visibility(self.shards))
         details, diagrams = visibility_details(scores), reliabilities(scores)
         if self.plot is not None:

@@ -73,7 +73,9 @@ def degrade(
         sigma = uniform(len(i), 0.3, 2.0)
         image[i] = gaussian_blur2d(image[i], (7, 7), torch.stack([sigma, sigma], 1))
     if len(i := _chance(n, config.motion, generator, device)):
-        image[i] = motion_blur(image[i], 7, uniform(len(i), 0, 360), uniform(len(i), -1, 1))
+        image[i] = motion_blur(
+            image[i], 7, uniform(len(i), 0, 180), torch.zeros(len(i), device=device)
+        )  # both ways: nothing moves
     if len(i := _chance(n, config.low_resolution, generator, device)):
         size = image.shape[-1]
         small = max(8, int(size * float(uniform(1, 0.25, 0.8))))

@@ -16,6 +16,10 @@ from torch.nn import functional as F
 from anymark.tables import ABOVE_0, check_ends, check_numbers
 
 
+MOST_OVERSAMPLED = 6
+"""Samples of a photo, along each axis, that a window's pixel is the mean of, at most."""
+
+
 @dataclass(frozen=True)
 class GeometryConfig:
     """How the window of a training sample differs from the exact one. Standard deviations of normal laws."""
@@ -26,8 +30,8 @@ class GeometryConfig:
     """Centre, as a fraction of the side, each axis."""
     roll_deg: float = 14.0
     """Roll of most windows; one in eight is rolled three times as far."""
-    anisotropy: float = 0.04
-    """Log of width over height."""
+    anisotropy: float = 0.0
+    """Log of width over height. No camera sees heads so."""
     mirror: float = 0.5
     """Probability of mirroring, with the layout's flip pairs."""
     rough: float = 0.0
@@ -155,10 +159,28 @@ def cut_windows(
 
     Outside of `valid_box_px` a window shows `around` or, where `smear` is true, the nearest pixel.
     """
-    height, width = photos.shape[2:]
-    photo_px_a_pixel = float(torch.det(window[:, :, :2]).abs().sqrt().mean()) * 2 / size
     # S may answer NaN once, which then costs one step: the loop skips it
-    oversample = max(1, round(photo_px_a_pixel)) if math.isfinite(photo_px_a_pixel) else 1
+    coarseness = (torch.det(window[:, :, :2]).abs().sqrt() * 2 / size).nan_to_num(1.0)  # photo pixels a pixel
+    times = coarseness.round().clamp(1, MOST_OVERSAMPLED).int()
+    out = photos.new_empty(len(photos), photos.shape[1], size, size)
+    for oversample in times.unique().tolist():
+        i = torch.nonzero(times == oversample)[:, 0]
+        out[i] = _cut(
+            photos[i], window[i], size, oversample, valid_box_px[i], around.expand(len(photos), -1, -1, -1)[i], smear[i]
+        )
+    return out
+
+
+def _cut(
+    photos: Float[Tensor, "B 3 H W"],
+    window: Float[Tensor, "B 2 3"],
+    size: int,
+    oversample: int,
+    valid_box_px: Float[Tensor, "B 4"],
+    around: Float[Tensor, "B 3 #S #S"],
+    smear: Bool[Tensor, " B"],
+) -> Float[Tensor, "B 3 S S"]:
+    height, width = photos.shape[2:]
     centres = pixel_centres(size * oversample, photos.device)
     px = to_photo(centres.flatten(0, 1).expand(len(photos), -1, -1), window)
     low, high = valid_box_px[:, None, :2] + 0.5, valid_box_px[:, None, 2:] - 0.5

@@ -75,14 +75,13 @@ class Looker:
     """Which pixels of the last crops things were put over."""
 
     def __call__(self, theta: Float[Tensor, "B 2 3"]) -> Float[Tensor, "B 3 S S"]:
+        with torch.autocast(theta.device.type, enabled=False):  # places must not be rounded
+            return self._look(theta.float())
+
+    def _look(self, theta: Float[Tensor, "B 2 3"]) -> Float[Tensor, "B 3 S S"]:
         with torch.no_grad():
-            thetas = (
-                theta.detach()
-                .nan_to_num()
-                .split(  # a grid of NaN would crash grid_sample
-                    [len(view.window) for view in self.views]
-                )
-            )
+            counts = [len(view.window) for view in self.views]
+            thetas = theta.detach().nan_to_num().split(counts)  # a grid of NaN would crash grid_sample
             parts = [v.cut(t, self.size) for v, t in zip(self.views, thetas, strict=True)]
             image, self.covered = occlude(torch.cat(parts), self.appearance, self.generator)
             image = degrade(image, self.appearance, self.generator)

@@ -113,7 +113,7 @@ def load_photos(
     """
     labels = read_labels(root / source)
     images = _decode(root / source / CROPS, labels, side, cache)
-    chosen = labels.chosen(split, good=split == "train")
+    chosen = labels.chosen(split, good=split != "held-out")
     if limit is not None and limit < len(chosen):
         chosen = chosen[np.linspace(0, len(chosen) - 1, limit).round().astype(int)]
     scale = (side / labels.size_px[chosen, None]).astype(np.float32)

@@ -31,7 +31,8 @@ class Cameras(NamedTuple):
 
     def project(self, points_mm: Float[Tensor, "B N 3"]) -> Float[Tensor, "B N 2"]:
         """Points of the head frame -> crop coordinates."""
-        seen = points_mm @ self.rotation.transpose(1, 2) + self.translation_mm[:, None]
+        # no matrix product, which autocast would round to a third of a pixel
+        seen = (points_mm[..., None, :] * self.rotation[:, None]).sum(-1) + self.translation_mm[:, None]
         depth = seen[..., 2:].maximum(NEAREST * self.translation_mm[:, None, 2:])
         return self.focal[:, None, None] * seen[..., :2] / depth
 

@@ -68,6 +68,10 @@ class LandmarkTask:
         self._weights = {**data.sources, **data.shards}
         for folder in data.shards:
             self._train[folder] = load_shards(Path(folder), inside=data.inside, limit=limit)
+        aside = {
+            source: load_photos(photos, source, data.store_size, "calibration", cache=cache) for source in data.sources
+        }
+        self._aside = {source: found for source, found in aside.items() if len(found)}
         held_out = [load_photos(photos, source, data.store_size, "held-out", cache=cache) for source in data.sources]
         held_out += [load_shards(Path(folder)) for folder in data.held_out_shards]
         self._held_out = [found for found in held_out if len(found)]
@@ -105,6 +109,7 @@ class LandmarkTask:
             None if self._backgrounds is None else self._backgrounds.to(device),
         )
         self.held_out = [self._set(p, 1.0, device) for p in self._held_out]
+        self.aside = [self._set(p, self._weights[source], device) for source, p in self._aside.items()]
 
     def _set(
         self,
@@ -227,7 +232,7 @@ def look_at(
     def look(theta: Tensor) -> Tensor:
         return views.cut(theta, recipe.encoder.input_size)
 
-    number = torch.full((len(photos),), dataset, device=window.device)
+    number = torch.full((1,), dataset, device=window.device)
     whole = views.cut(identity(len(photos), window), recipe.crop.input_size)
     answer = model(whole, look, points_mm[None], number)
     return answer, compose(window, answer.theta)

@@ -8,21 +8,26 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from anymark.canonical import load_layout
+from anymark.canonical.face_mesh import FACE_MESH_POINTS
+from anymark.evaluate.photo_files import FACE_MESH_LAYOUT
 from anymark.learn.data.geometry import compose, to_photo, to_window
 from anymark.learn.data.landmarks import Batch
-from anymark.learn.models.camera import crop_cameras
+from anymark.learn.models.camera import START_FOCAL, crop_cameras
 from anymark.learn.models.landmarker import DISPLACEMENT_MM, Answer
-from anymark.learn.models.predictors import MEAN_FACE_MM, MEAN_HALF_WINDOW_MM
 from anymark.tables import check_numbers
 
 MIN_LOG_SIGMA = -7.0
 """Below a thousandth of the unit sigma is noise; the bound keeps the loss finite."""
+PLACED_SCALE = 1.5
+"""Side of the crop that S learns to choose over the longer side of the face's box."""
 PLACED = 0.1
 """Deviation at which the placement loss turns from squares to distances."""
 SHAPE_MM = 10.0
@@ -36,8 +41,8 @@ class LossConfig:
     """Weights beside the likelihood of the 2D landmarks, whose weight is 1."""
 
     place: float = 0.5
-    """How well the canonical head, seen from the front, lies on the landmarks when it fills the crop: what S learns
-    from before F knows anything."""
+    """How well the canonical head, seen from where the predicted one is, lies on the landmarks when its face fills the
+    crop as in an exact window: what S learns from before F knows anything."""
     shear: float = 0.1
     """How far an affine crop is from a similarity."""
     shape: float = 0.3
@@ -89,7 +94,8 @@ def landmark_loss(answer: Answer, batch: Batch, config: LossConfig) -> Float[Ten
     loss = gaussian_nll((xy_px - truth.xy_px) / unit, log_sigma, truth.sd_px / batch.unit_px[:, None], mask)
 
     placed_crop = compose(batch.window, answer.placed)
-    placed = (to_photo(frontal(batch.queries_mm), placed_crop) - truth.xy_px).norm(dim=-1) / batch.unit_px[:, None]
+    upright = placed_head(batch.queries_mm, answer.camera.rotation.detach())
+    placed = (to_photo(upright, placed_crop) - truth.xy_px).norm(dim=-1) / batch.unit_px[:, None]
     loss = loss + config.place * masked_mean(_huber(placed / PLACED), mask)
     linear = answer.placed[:, :, :2]
     gram = linear.transpose(1, 2) @ linear / torch.det(linear)[:, None, None]
@@ -128,13 +134,31 @@ def _loss_3d(answer: Answer, batch: Batch, crop: Float[Tensor, "B 2 3"], config:
 
 _ANY_CAMERA = torch.tensor([1.0, 0, 0, 0, -1, 0, 0, 0, -1, 0, 0, 1000, 1000, 0, 0])
 """Stands in where none is known: a loss that is not counted must still be finite."""
-_USUAL = math.log(5.0)
+_USUAL = math.log(START_FOCAL)
 
 
-def frontal(points_mm: Float[Tensor, "B N 3"]) -> Float[Tensor, "B N 2"]:
-    """The canonical head in the middle of its crop, seen from far in front."""
-    x = (points_mm[..., 0] - MEAN_FACE_MM[0]) / MEAN_HALF_WINDOW_MM
-    return torch.stack([x, -(points_mm[..., 1] - MEAN_FACE_MM[1]) / MEAN_HALF_WINDOW_MM], -1)
+def placed_head(points_mm: Float[Tensor, "B N 3"], rotation: Float[Tensor, "B 3 3"]) -> Float[Tensor, "B N 2"]:
+    """Points of the canonical head in the crop that S should choose, seen from afar: the head is turned as it is in the
+    picture, but without roll, and its face lies in the middle, `PLACED_SCALE` times narrower than the crop.
+
+    Args:
+        rotation: head to camera; of a 2D head, which knows none, NaN: the head then looks into the camera.
+    """
+    facing = torch.diag(rotation.new_tensor([1.0, -1.0, -1.0])).expand_as(rotation)
+    rotation = torch.where(rotation.isfinite(), rotation, facing)
+    roll = torch.atan2(rotation[:, 0, 1], -rotation[:, 1, 1])  # of the head's upward axis
+    cos, sin = roll.cos(), roll.sin()
+    across = torch.stack([torch.stack([cos, sin], 1), torch.stack([-sin, cos], 1)], 1) @ rotation[:, :2]
+    face = _face_mm().to(points_mm) @ across.transpose(1, 2)
+    low, high = face.amin(1, keepdim=True), face.amax(1, keepdim=True)
+    half = PLACED_SCALE / 2 * (high - low).amax(2, keepdim=True)
+    return (points_mm @ across.transpose(1, 2) - (low + high) / 2) / half
+
+
+@cache
+def _face_mm() -> Float[Tensor, "P 3"]:
+    """The canonical face, whose box windows are made of."""
+    return torch.tensor(load_layout(FACE_MESH_LAYOUT).points_mm[:FACE_MESH_POINTS])
 
 
 def masked_mean(values: Float[Tensor, "B Q"], mask: Bool[Tensor, "B Q"]) -> Float[Tensor, ""]:

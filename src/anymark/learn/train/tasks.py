@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ CHECKED_WINDOWS = 8
 """Held-out windows that an exported model is checked on, at least; and two of each photo set."""
 
 CALIBRATION_PHOTOS = 400
-"""Training photos of each set that sigma and visibility are calibrated on, at most."""
+"""Samples of each set of renders that visibility is calibrated on, at most."""
 CALIBRATION_STRIDE = 8
 """Of the head's vertices, one in so many tells enough of what is seen."""
 
@@ -133,21 +134,26 @@ def _as_bytes(image: Float[Tensor, "B 3 S S"]) -> UInt8[np.ndarray, "B S S 3"]:
 
 @torch.no_grad()
 def calibrate(task: LandmarkTask) -> dict[str, Any]:
-    """What makes sigma and visibility mean what they say, measured on photos and renders that were learned from.
+    """What makes sigma and visibility mean what they say.
 
     "sigma_scale": what sigmas are multiplied by so that errors, divided by them, are 1: the root of the mean of
-    error^2 / (2 sigma^2) over all points of each photo, over photos. "visible": what `calibrate_visible` finds where
+    error^2 / (2 sigma^2) over all points of each photo, over the photos set aside, or those learned from where none
+    are; sources count as in the recipe. The irises are left out. "visible": what `calibrate_visible` finds where
     renders know what is seen.
     """
-    squares, renders = [], []
-    for data in task.sampler.sets:
-        if data.photos.layout != HEAD:
-            found = predict_photos(task.model, data, task.recipe)
-            error = (found.xy_px - data.photos.points_px).square().sum(-1)
-            squares.append((error / (2 * found.sigma_px.square())).mean(1))
-        elif bool(torch.isfinite(data.photos.visible).any()):
-            renders.append(_seen_of_renders(task, data))
-    scale = float(torch.cat(squares).mean().sqrt()) if squares else 1.0
+    photos = task.aside or [data for data in task.sampler.sets if data.photos.layout != HEAD]
+    squares, weights = [], []
+    for data in photos:
+        found = predict_photos(task.model, data, task.recipe)
+        error = (found.xy_px - data.photos.points_px).square().sum(-1) / (2 * found.sigma_px.square())
+        squares.append(float(error[:, :FACE_MESH_POINTS].mean()))
+        weights.append(data.weight)
+    scale = math.sqrt(np.average(squares, weights=weights)) if squares else 1.0
+    renders = [
+        _seen_of_renders(task, data)
+        for data in task.sampler.sets
+        if data.photos.layout == HEAD and bool(torch.isfinite(data.photos.visible).any())
+    ]
     visible = {"scale": 1.0, "shift": 0.0, "surface": 1.0}
     if renders and task.model.camera is not None:
         visible = calibrate_visible(*(np.concatenate(parts) for parts in zip(*renders, strict=True)))
@@ -157,16 +163,15 @@ def calibrate(task: LandmarkTask) -> dict[str, Any]:
 def _seen_of_renders(task: LandmarkTask, data: LandmarkSet) -> tuple[Floats, Floats, Floats]:
     """Of a sample of a set's vertices: logits of being seen, whether the predicted heads themselves hide them, 0..1 as
     `Surface` says, and whether they are seen."""
-    photos = data.photos.select(range(min(len(data.photos), CALIBRATION_PHOTOS)))
-    answer, crops = look_at(task.model, photos, data.points_mm, data.dataset, task.recipe)
-    points_mm, cameras, rows = data.points_mm.numpy(), answer.camera.flat().numpy(), []
-    for i, (xyz_mm, camera, crop) in enumerate(
-        zip(answer.xyz_mm.numpy(), cameras, crops.double().numpy(), strict=True)
-    ):
-        surface = Surface(lambda xyz_mm=xyz_mm: xyz_mm, Camera.of_crop(camera, Crop(crop)))
-        known = np.flatnonzero(torch.isfinite(photos.visible[i]).numpy())[i % CALIBRATION_STRIDE :: CALIBRATION_STRIDE]
+    points_mm, rows = data.points_mm.numpy(), []
+    for i in range(min(len(data.photos), CALIBRATION_PHOTOS)):
+        photo = data.photos.select([i])
+        answer, crop = look_at(task.model, photo, data.points_mm, data.dataset, task.recipe)
+        xyz_mm, camera = answer.xyz_mm[0].numpy(), answer.camera.flat()[0].numpy()
+        surface = Surface(lambda xyz_mm=xyz_mm: xyz_mm, Camera.of_crop(camera, Crop(crop[0].double().numpy())))
+        known = np.flatnonzero(torch.isfinite(photo.visible[0]).numpy())[i % CALIBRATION_STRIDE :: CALIBRATION_STRIDE]
         shown = surface.visible(points_mm, xyz_mm)
-        rows.append([answer.visible[i].numpy()[known], shown[known], photos.visible[i].float().numpy()[known]])
+        rows.append([answer.visible[0].numpy()[known], shown[known], photo.visible[0].float().numpy()[known]])
     logit, shown, seen = (np.concatenate(parts) for parts in zip(*rows, strict=True))
     return logit, shown, seen
 

@@ -4,9 +4,9 @@
 
 {box crop, similarity, affine} x {2D head, 3D head} x {D on, off} with the basis predictor; the whole model with the
 paper's two predictors; and with 2D supervision alone. A run that was stopped goes on; what is done is not done again.
-All start from the encoder of an earlier `small`, which learned 2D landmarks in windows about true boxes and nothing else, so
-that so few steps tell them apart; the rest starts anew. The box crop learns from such windows, as it would be used, and in one
-row from rough ones as the others do; all are scored on both.
+All start from the encoder of an earlier `small`, which learned 2D landmarks in windows about true boxes and nothing
+else, so that so few steps tell them apart; the rest starts anew. The box crop learns from such windows, as it would be
+used, and in one row from rough ones as the others do; all are scored on both.
 """
 
 from __future__ import annotations

@@ -15,7 +15,6 @@ from torch.nn import functional as F
 
 from anymark.tables import ABOVE_0, check_ends, check_numbers
 
-
 MOST_OVERSAMPLED = 6
 """Samples of a photo, along each axis, that a window's pixel is the mean of, at most."""
 

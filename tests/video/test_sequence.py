@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -108,7 +109,12 @@ def test_a_fingerprint_changes_with_the_pictures(tmp_path: Path) -> None:
     before = open_video(tmp_path).fingerprint()
     assert open_video(tmp_path).fingerprint() == before
     write(tmp_path / "2.png", 0)
-    assert open_video(tmp_path).fingerprint() != before
+    write(tmp_path / "3.png", 0)
+    more = open_video(tmp_path).fingerprint()
+    assert more != before
+    changed = (tmp_path / "2.png").stat().st_mtime_ns + 1_000_000
+    os.utime(tmp_path / "2.png", ns=(changed, changed))  # rendered anew
+    assert open_video(tmp_path).fingerprint() != more
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -72,8 +74,14 @@ class ImageSequence(Video):
 
     def fingerprint(self) -> dict[str, object]:
         """See `Video.fingerprint`."""
-        (first, path), (last, _) = self._pictures[0], self._pictures[-1]
-        return {"pictures": len(self._pictures), "numbers": [first, last], **file_fingerprint(path)}
+        digest = hashlib.sha256()
+        for number, path in self._pictures:
+            try:
+                about = [number, path.name, file_fingerprint(path)]
+            except OSError as error:
+                raise AnymarkError(f"{path}: {(error.strerror or str(error)).lower()}") from None
+            digest.update(json.dumps(about).encode())
+        return {"pictures": len(self._pictures), "names, sizes and times": digest.hexdigest()}
 
     def _read(self, path: Path) -> npt.NDArray[np.uint8]:
         return read_exr(path, self._exposure_stops) if path.suffix.lower() == ".exr" else load_image(path)

@@ -23,7 +23,7 @@ HOWS: tuple[Smoothing, ...] = ("causal", "offline")
 
 def still_head() -> TrackedHead:
     (head,) = FakeDetector().encode(picture((80, 60, 30, 0)))
-    return TrackedHead(1, head.query(LAYOUT))
+    return TrackedHead(1, head.query(LAYOUT), 0.02)
 
 
 def turned(angle: float) -> np.ndarray:
@@ -52,7 +52,7 @@ def head_at(
         camera=camera,
         crop=Crop(np.column_stack([landmarks.crop.affine[:, :2], camera.principal_px])),
     )
-    return TrackedHead(number, moved)
+    return TrackedHead(number, moved, 0.02)
 
 
 def track_of(frames: list[list[TrackedHead]], times: np.ndarray | None = None) -> Track:
@@ -135,7 +135,7 @@ def scaled(head: TrackedHead, factor: float) -> TrackedHead:
         camera=camera,
         crop=old.crop.scaled(factor),
     )
-    return TrackedHead(head.id, landmarks)
+    return replace(head, landmarks=landmarks)
 
 
 @pytest.mark.parametrize("how", HOWS)
@@ -199,6 +199,24 @@ def test_rows_and_landmarks_go_round() -> None:
     np.testing.assert_allclose(back.crop.affine, given.crop.affine, rtol=1e-6)
     np.testing.assert_allclose(back.camera.project(back.xyz_mm), given.xy_px, atol=1e-3)
     assert back.score == pytest.approx(given.score)
+    assert row["unsureness"] == np.float32(head.unsureness)
+
+
+def test_each_head_keeps_its_own_layout() -> None:
+    """Points that slide lie elsewhere on a head that is seen from another side."""
+    asked = replace(LAYOUT, slides_mm=np.tile([[10.0, 0, 0], [0, 10, 0]], (len(LAYOUT), 1, 1)))
+    heads: list[TrackedHead] = []
+    for number, angle in ((1, 0.3), (2, -0.4)):
+        head = head_at(number, angle=angle)
+        slid = asked.seen_from(head.landmarks.camera.seen_from)
+        heads.append(replace(head, landmarks=replace(head.landmarks, layout=slid)))
+    smoothed = CausalSmoother().step(frame(0, None), heads)
+    for head, same in zip(heads, smoothed, strict=True):
+        assert same.landmarks.layout is head.landmarks.layout
+        assert same.unsureness == head.unsureness
+    track = replace(track_of([heads]), layout=asked)
+    for row, head in enumerate(heads):
+        np.testing.assert_allclose(track.landmarks(row).layout.points_mm, head.landmarks.layout.points_mm, atol=1e-4)
 
 
 def test_no_rows_and_none() -> None:

@@ -15,6 +15,14 @@ from anymark.video import Track, Tracker, open_video
 from tests.video.fakes import LAYOUT, FakeDetector, picture
 
 NAMED = Layout("named", LAYOUT.points_mm, names=tuple("abcde"), edges=np.array([[0, 1], [1, 2]]))
+FULL = replace(
+    NAMED,
+    flip=np.array([0, 2, 1, 3, 4]),
+    regions={"eyes": np.array([1, 2]), "nothing": np.zeros(0, int)},
+    code=(0.1, -2.5),
+    model="of one kind",
+    slides_mm=np.arange(30).reshape(5, 2, 3) / 7,
+)
 
 
 @pytest.fixture
@@ -50,6 +58,26 @@ def test_what_is_saved_is_loaded(track: Track, tmp_path: Path) -> None:
     np.testing.assert_array_equal(back.layout.points_mm, NAMED.points_mm)
     np.testing.assert_array_equal(back.layout.edges, NAMED.edges)
     assert back.layout.triangles is None
+
+
+def test_all_of_a_layout_is_saved(track: Track, tmp_path: Path) -> None:
+    replace(track, layout=FULL).save(tmp_path / "a.npz")
+    back = Track.load(tmp_path / "a.npz").layout
+    assert (back.names, back.code, back.model) == (FULL.names, FULL.code, FULL.model)
+    for name in ("points_mm", "edges", "flip", "slides_mm"):
+        np.testing.assert_array_equal(getattr(back, name), getattr(FULL, name))
+    assert back.regions.keys() == FULL.regions.keys()
+    for name, ids in FULL.regions.items():
+        np.testing.assert_array_equal(back.regions[name], ids)
+    replace(track, layout=replace(NAMED, code="300w")).save(tmp_path / "b.npz")
+    assert Track.load(tmp_path / "b.npz").layout.code == "300w"
+
+
+def test_scores_and_unsureness_of_located_and_followed_heads(track: Track) -> None:
+    first = track.head(1)
+    assert first["score"][0] == np.float32(0.9)
+    np.testing.assert_array_equal(first["score"][1:], 1)
+    np.testing.assert_allclose(track.rows["unsureness"], 0.01)
 
 
 def test_the_same_track_gives_the_same_bytes(track: Track, tmp_path: Path) -> None:

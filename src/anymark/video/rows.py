@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from anymark.detect.landmarks import Landmarks
 from anymark.detect.window import Crop, Window
 from anymark.errors import AnymarkError
 from anymark.video.frames import Frame
-from anymark.video.tracker import TrackedHead
+from anymark.video.tracker import TrackedHead, Tracker
 
 Rows = npt.NDArray[Any]
 """(R,) of `row_dtype`."""
@@ -37,6 +37,7 @@ def row_dtype(points: int) -> np.dtype:
             ("R_camera_head", "<f4", (3, 3)),
             ("t_camera_head_mm", "<f4", (3,)),
             ("score", "<f4"),
+            ("unsureness", "<f4"),  # of the `Head`
             ("box_px", "<f4", (4,)),
             ("window", "<f4", (4,)),  # centre x and y, side, roll in radians
             ("crop", "<f4", (2, 3)),
@@ -58,6 +59,7 @@ def to_rows(frame: Frame, heads: Sequence[TrackedHead], points: int) -> Rows:
             rows[name][i] = getattr(landmarks, name)
         for name in _CAMERA:
             rows[name][i] = getattr(landmarks.camera, name)
+        rows["unsureness"][i] = head.unsureness
         rows["window"][i] = (*window.centre_px, window.side_px, window.roll_rad)
         rows["crop"][i] = landmarks.crop.affine
     for name in rows.dtype.names or ():
@@ -66,14 +68,29 @@ def to_rows(frame: Frame, heads: Sequence[TrackedHead], points: int) -> Rows:
     return rows
 
 
+def tracked(frames: Iterable[Frame], tracker: Tracker) -> Iterator[tuple[Frame, Rows]]:
+    """Each frame with the rows of its heads, one frame after another; no rows where it failed to decode.
+
+    Raises:
+        AnymarkError: the video cannot be read, or a frame's numbers are not finite.
+    """
+    for frame in frames:
+        yield frame, to_rows(frame, tracker.step(frame), len(tracker.layout))
+
+
 def to_landmarks(row: np.void, layout: Layout) -> Landmarks:
-    """What a row was made of, to the precision of float32."""
+    """What a row was made of, to the precision of float32.
+
+    Args:
+        layout: As it was asked for; its points slide to where they lie on a head that is seen as this one.
+    """
     x, y, side, roll = row["window"].tolist()
     box, crop, focal, principal, rotation, place = (
         row[name].astype(np.float64) for name in ("box_px", "crop", *_CAMERA)
     )
+    camera = Camera(float(focal), principal, rotation, place)
     return Landmarks(
-        layout=layout,
+        layout=layout.seen_from(camera.seen_from),
         xy_px=row["xy_px"],
         sigma_px=row["sigma_px"],
         xyz_mm=row["xyz_mm"],
@@ -81,6 +98,6 @@ def to_landmarks(row: np.void, layout: Layout) -> Landmarks:
         box_px=box,
         window=Window(np.array([x, y]), side, roll),
         crop=Crop(crop),
-        camera=Camera(float(focal), principal, rotation, place),
+        camera=camera,
         score=float(row["score"]),
     )

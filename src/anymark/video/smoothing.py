@@ -43,10 +43,12 @@ class CausalSmoother:
         """The heads that a tracker gave for a frame, smoothed."""
         if not heads:
             return []
-        layout = heads[0].landmarks.layout
-        rows = to_rows(frame, heads, len(layout))
+        rows = to_rows(frame, heads, len(heads[0].landmarks))
         self.smooth(rows, frame.time_s)
-        return [TrackedHead(head.id, to_landmarks(row, layout)) for head, row in zip(heads, rows, strict=True)]
+        return [
+            replace(head, landmarks=to_landmarks(row, head.landmarks.layout))
+            for head, row in zip(heads, rows, strict=True)
+        ]
 
     def smooth(self, rows: Rows, time_s: float) -> None:
         """Smooth the rows of one frame in place."""

@@ -24,13 +24,13 @@ from anymark.detect.landmarks import Landmarks
 from anymark.errors import AnymarkError
 from anymark.files import atomic
 from anymark.video.frames import Video
-from anymark.video.rows import Rows, row_dtype, to_landmarks, to_rows
+from anymark.video.rows import Rows, row_dtype, to_landmarks, tracked
 from anymark.video.tracker import Tracker
 
 FORMAT = 1
 
 _ROWS_AT_ONCE = 1024  # bounds memory
-_LAYOUT_TABLES = {"edges": 2, "triangles": 3}
+_LAYOUT_TABLES = ("edges", "triangles", "flip", "slides_mm")
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,15 +63,14 @@ class Track:
         Raises:
             AnymarkError: the video cannot be read, or a frame's numbers are not finite.
         """
-        points = len(tracker.layout)
         frames: list[tuple[int, float, bool]] = []
-        rows: list[Rows] = [np.zeros(0, row_dtype(points))]
+        rows: list[Rows] = [np.zeros(0, row_dtype(len(tracker.layout)))]
         size = (0, 0)
-        for frame in video:
+        for frame, heads in tracked(video, tracker):
+            rows.append(heads)
             frames.append((frame.pts, frame.time_s, frame.pixels is not None))
-            if frame.pixels is not None:
-                size = size if any(size) else (frame.pixels.shape[1], frame.pixels.shape[0])
-                rows.append(to_rows(frame, tracker.step(frame), points))
+            if frame.pixels is not None and not any(size):
+                size = (frame.pixels.shape[1], frame.pixels.shape[0])
         return cls(
             video=video.name,
             size_px=size,
@@ -117,6 +116,9 @@ class Track:
             "time_base": [self.time_base.numerator, self.time_base.denominator],
             "layout": layout.name,
             "smooth": self.smooth,
+            "regions": {name: ids.tolist() for name, ids in layout.regions.items()},
+            "code": layout.code,
+            "model": layout.model,
         }
         tables: dict[str, npt.NDArray[Any]] = {
             "about": np.array(json.dumps(about)),
@@ -149,10 +151,14 @@ class Track:
                 about = json.loads(str(file["about"]))
                 if about["format"] != FORMAT:
                     raise AnymarkError(f"{path}: format {about['format']!r}; this anymark reads {FORMAT}")
+                code = about["code"]
                 layout = Layout(
                     about["layout"],
                     file["points_mm"],
                     names=tuple(file["names"].tolist()) if "names" in file else None,
+                    regions={name: np.array(ids, np.int64) for name, ids in about["regions"].items()},
+                    code=tuple(code) if isinstance(code, list) else code,
+                    model=about["model"],
                     **{key: file[key] for key in _LAYOUT_TABLES if key in file},
                 )
                 rows = np.zeros(len(file["frame"]), row_dtype(len(layout)))
@@ -173,7 +179,7 @@ class Track:
             raise AnymarkError(f"{path}: {(error.strerror or str(error)).lower()}") from None
         except AnymarkError:
             raise
-        except (ValueError, KeyError, TypeError, zipfile.BadZipFile, EOFError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile, EOFError) as error:
             raise AnymarkError(f"{path}: not a whole track ({error})") from None
 
 

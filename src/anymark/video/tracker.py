@@ -40,6 +40,8 @@ class TrackedHead:
     id: int
     """Its number, from 1, the same in all frames of a clip and in no two heads."""
     landmarks: Landmarks
+    unsureness: float
+    """Its `Head.unsureness`, by which the tracker tells whether it is lost."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,7 +186,7 @@ class Tracker:
             self._next_search, self._wait = index + self._wait, min(2 * self._wait, self._search_every)
         found.sort(key=lambda sighting: sighting.track.id)
         self._tracks = [sighting.track for sighting in found]
-        return [TrackedHead(sighting.track.id, sighting.head.query(self.layout)) for sighting in found]
+        return [TrackedHead(each.track.id, each.head.query(self.layout), each.head.unsureness) for each in found]
 
     def _search_is_due(self, found: int, index: int) -> bool:
         if self._max_heads is not None and found >= self._max_heads:

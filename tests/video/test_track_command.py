@@ -18,7 +18,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from anymark import AnymarkError
 from anymark.cli import main
 from anymark.commands import track as command
 from anymark.video import Track, open_video, smooth
@@ -50,7 +49,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 
     def call(*argv: str, at_call: Callable[[int], float] = lambda number: 0.0) -> tuple[int, str, str]:
         monkeypatch.setattr(command, "Detector", lambda *args, **options: FakeDetector(at_call))
-        code = main(["track", *argv, "--layout", "five.json", "--model", "model", "--locator", "locator"])
+        code = main(["track", *argv, "--layout", "five.json", "--model", "./model", "--locator", "./locator"])
         captured = capsys.readouterr()
         return code, captured.out, captured.err
 
@@ -157,6 +156,11 @@ def test_a_drawing_has_the_same_frames_at_the_same_times(run: Run, suffix: str) 
     assert colourful[:20].max() < 30
 
 
+def test_a_drawing_may_lie_in_the_folder_that_is_made(run: Run) -> None:
+    assert run("clip.mp4", "--out", "a/b/c.npz", "--draw", "a/drawn.mp4")[0] == 0
+    assert sorted(path.name for path in Path("a").iterdir()) == ["b", "drawn.mp4"]
+
+
 def test_a_drawing_of_odd_size_and_with_torn_frames(run: Run, tmp_path: Path) -> None:
     pictures = [picture((30, 30, 12, 0), size=(81, 61))] * 6
     write_clip(tmp_path / "odd.mov", pictures, codec="png", torn={2})
@@ -185,16 +189,22 @@ def test_max_heads(run: Run) -> None:
     assert "--max-heads 0: must be at least 1" in run("clip.mp4", "--max-heads", "0")[2]
 
 
-def killed(folder: Path, call: int, *, how: signal.Signals) -> subprocess.CompletedProcess[str]:
-    """`anymark track clip.mp4` in a process that gets a signal in one of its calls of the detector."""
+def in_process(folder: Path, before: str, at_call: str = "0.0") -> subprocess.CompletedProcess[str]:
+    """`anymark track clip.mp4` in a process of its own.
+
+    Args:
+        before: What is run first.
+        at_call: What is worked out at each call of the detector, of its number.
+    """
     script = (
-        "import os, sys\n"
+        "import os, resource, sys\n"
         "from anymark.cli import main\n"
         "from anymark.commands import track\n"
         "from tests.video.fakes import FakeDetector\n"
-        f"def at_call(number):\n    if number == {call}: os.kill(os.getpid(), {int(how)})\n    return 0.0\n"
-        "track.Detector = lambda *args, **options: FakeDetector(at_call)\n"
-        "sys.exit(main(['track', 'clip.mp4', '--layout', 'five.json', '--model', 'model', '--locator', 'locator']))\n"
+        f"{before}\n"
+        f"track.Detector = lambda *args, **options: FakeDetector(lambda number: {at_call})\n"
+        "argv = ['clip.mp4', '--layout', 'five.json', '--model', './model', '--locator', './locator']\n"
+        "sys.exit(main(['track', *argv]))\n"
     )
     path = str(Path(__file__).parents[2])
     return subprocess.run(
@@ -205,6 +215,11 @@ def killed(folder: Path, call: int, *, how: signal.Signals) -> subprocess.Comple
         text=True,
         check=False,
     )
+
+
+def killed(folder: Path, call: int, *, how: signal.Signals) -> subprocess.CompletedProcess[str]:
+    """One that gets a signal in one of its calls of the detector."""
+    return in_process(folder, "", f"(os.kill(os.getpid(), {int(how)}) if number == {call} else None) or 0.0")
 
 
 def stopped(run: Run, call: int) -> None:
@@ -286,12 +301,22 @@ def test_stopped_while_it_is_written_nothing_is_tracked_again(run: Run, monkeypa
 
 @pytest.mark.parametrize(
     ("change", "named"),
-    [(["--max-heads", "1"], "--max-heads"), (["--search-px", "320"], "--search-px"), (["clip"], "video")],
+    [
+        (["--max-heads", "1"], "--max-heads"),
+        (["--search-px", "320"], "--search-px"),
+        (["clip"], "video"),
+        (["model"], "model"),
+        (["locator"], "locator"),
+    ],
 )
 def test_another_run_does_not_go_on_with_it(run: Run, tmp_path: Path, change: list[str], named: str) -> None:
     stopped(run, 9)
     if change == ["clip"]:
         write_clip(tmp_path / "clip.mp4", clip_pictures()[:20])
+        change = []
+    elif change[0] in ("model", "locator"):  # whose networks are the same
+        card = tmp_path / change[0] / "card.json"
+        card.write_text(json.dumps(json.loads(card.read_text()) | {"most_unsure": 0.05}))
         change = []
     code, out, err = run("clip.mp4", *change)
     assert (code, out) == (2, "")
@@ -314,23 +339,80 @@ def test_what_is_no_number_is_never_written(run: Run) -> None:
     assert np.isfinite(Track.load(NAME).rows["xy_px"]).all()
 
 
-def test_a_full_disk_loses_nothing(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("full", ["while it tracks", "while it writes"])
+def test_a_full_disk_loses_nothing(run: Run, tmp_path: Path, full: str) -> None:
     assert run("clip.mp4")[0] == 0
     whole = Path(NAME).read_bytes()
-    with monkeypatch.context() as patched:
+    Path(NAME).unlink()
+    limit, named = (3000, NAME + ".part") if full == "while it tracks" else (len(whole) - 1, NAME)
+    done = in_process(tmp_path, f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, resource.RLIM_INFINITY))")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert re.fullmatch(rf"anymark: (clip\.mp4: )?{re.escape(named)}: cannot write \(file too large\)\n", done.stderr)
+    assert [path.name for path in Path("anymark-out").iterdir()] == ["clip.anymark.npz.part"]
+    calls: list[int] = []
+    code, _, err = run("clip.mp4", at_call=lambda number: calls.append(number) or 0.0)
+    assert code == 0
+    if full == "while it tracks":
+        assert re.search(r"goes on at frame [1-9]", err)
+    else:
+        assert calls == []
+    assert Path(NAME).read_bytes() == whole
 
-        def full(self: Journal, rows: bytes, line: dict[str, object]) -> None:
-            if self.frames == 11:
-                raise AnymarkError(f"{self.folder}: cannot write (no space left on device)")
-            write(self, rows, line)
 
-        write = Journal._write
-        patched.setattr(Journal, "_write", full)
+def test_two_at_once_do_not_mix(run: Run, tmp_path: Path) -> None:
+    pytest.importorskip("fcntl")
+    stopped(run, 9)
+    run_of_it = json.loads(Path(NAME + ".part", "run.json").read_text())
+    rows = Path(NAME + ".part", "rows").read_bytes()
+    other = Journal(Path(NAME + ".part"), run_of_it, LAYOUT)
+    try:
         code, out, err = run("clip.mp4")
-    assert (code, out) == (2, "")
-    assert "anymark-out/clip.anymark.npz.part: cannot write (no space left on device)" in err
+        assert (code, out, err) == (2, "", f"anymark: {NAME}.part: another run is at work here\n")
+        assert in_process(tmp_path, "").stderr == err
+        assert Path(NAME + ".part", "rows").read_bytes() == rows
+    finally:
+        other.close()
+    assert run("clip.mp4")[0] == 0
+
+
+@pytest.mark.parametrize("deleted", [0, 1, 2, 3])
+def test_stopped_while_it_clears_up_it_goes_on(run: Run, monkeypatch: pytest.MonkeyPatch, deleted: int) -> None:
+    assert run("clip.mp4")[0] == 0
+    whole = Path(NAME).read_bytes()
+    unlink, calls = os.unlink, 0
+
+    def stop(path: str | os.PathLike[str], **options: int) -> None:
+        nonlocal calls
+        if os.path.basename(path) in ("rows", "frames.jsonl", "run.json", ".lock"):
+            calls += 1
+            if calls > deleted:
+                raise KeyboardInterrupt
+        unlink(path, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "unlink", stop)
+        assert run("clip.mp4")[0] == 130
     assert run("clip.mp4")[0] == 0
     assert Path(NAME).read_bytes() == whole
+    assert [path.name for path in Path("anymark-out").iterdir()] == ["clip.anymark.npz"]
+
+
+def test_killed_while_it_writes_it_leaves_nothing_in_the_end(run: Run, tmp_path: Path) -> None:
+    assert run("clip.mp4")[0] == 0
+    whole = Path(NAME).read_bytes()
+    Path(NAME).unlink()
+    Path("anymark-out", ".mine.npz.1.tmp").write_text("another's")
+    done = in_process(
+        tmp_path,
+        "replace = os.replace\n"
+        "os.replace = lambda old, new: os.kill(os.getpid(), 9) if str(new).endswith('.npz') else replace(old, new)",
+    )
+    assert done.returncode == -signal.SIGKILL
+    (left,) = Path("anymark-out").glob(".clip*.tmp")
+    assert left.stat().st_size == len(whole)
+    assert run("clip.mp4")[0] == 0
+    assert Path(NAME).read_bytes() == whole
+    assert sorted(path.name for path in Path("anymark-out").iterdir()) == [".mine.npz.1.tmp", "clip.anymark.npz"]
 
 
 def test_where_nothing_can_be_written(run: Run) -> None:
@@ -350,6 +432,10 @@ def test_where_nothing_can_be_written(run: Run) -> None:
         (["gone.mp4"], "gone.mp4: no such file or directory"),
         (["five.json"], "five.json: not a video that can be read"),
         (["clip.mp4", "--draw", "a.gif"], "a.gif: videos are drawn as .mp4, .mov, .mkv"),
+        (["clip.mp4", "--draw", "nofolder/x.mp4"], "nofolder/x.mp4: cannot write (its folder does not exist)"),
+        (["clip.mp4", "--draw", "folder.mp4"], "folder.mp4: cannot write (is a folder)"),
+        (["clip.mp4", "--out", "folder.npz"], "folder.npz: cannot write (is a folder)"),
+        (["clip.mp4", "--out", "table.npz", "--csv"], "table.csv: cannot write (is a folder)"),
         (["clip.mp4", "--draw", "clip.mp4"], "clip.mp4: would overwrite what is read"),
         (["clip.mp4", "--rate", "25"], "clip.mp4: has times of its own"),
         (["clip.mp4", "--smooth", "much"], "smooth"),
@@ -358,6 +444,8 @@ def test_where_nothing_can_be_written(run: Run) -> None:
     ],
 )
 def test_bad_input(run: Run, argv: list[str], said: str) -> None:
+    for name in ("folder.mp4", "folder.npz", "table.csv"):
+        Path(name).mkdir()
     code, out, err = run(*argv)
     assert (code, out) == (2, "")
     assert said in err

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -30,7 +32,7 @@ from anymark.video import Tracker, Video, open_video
 from anymark.video.journal import Journal
 from anymark.video.sequence import ImageSequence, plain_stem
 from anymark.video.smoothing import Smoothing, smooth_rows
-from anymark.video.write import check_drawing, draw_video, write_csv
+from anymark.video.write import check_drawing, check_file, draw_video, write_csv
 
 _SHOWN_EVERY_S = 0.2
 _SLACK_S = 1.0  # the last frame is not shown for longer
@@ -89,8 +91,10 @@ class Track:
         video = open_video(self.video, self.rate, self.exposure, self.threads)
         out = self._out()
         table = out.with_suffix(".csv") if self.csv else None
+        for path in filter(None, (out, table)):
+            check_file(path, made=out.parent)
         if self.draw is not None:
-            check_drawing(self.draw)
+            check_drawing(self.draw, made=out.parent)
         read = [Path(name) for name in (self.video, self.layout) if name and os.path.isfile(name)]
         check_targets(filter(None, (out, table, self.draw)), read)
         detector = Detector(self.model, self.locator, threads=self.threads, search_px=self.search_px)
@@ -98,6 +102,8 @@ class Track:
         if isinstance(video, ImageSequence) and video.gaps:
             _complain(f"{video.name}: no picture has number {video.gaps[0]}; gaps: {len(video.gaps)}")
         journal = Journal(out.with_name(out.name + ".part"), self._as_values(video, layout), layout)
+        for path in filter(None, (out, table, self.draw)):
+            _remove_stale(path)
         try:
             _follow(video, Tracker(detector, layout, self.max_heads), journal)
             track = self._smoothed(journal.track(video), journal)
@@ -107,13 +113,13 @@ class Track:
             if self.draw is not None:
                 with _progress("drawn", 0, len(track.pts)) as show:
                     draw_video(self.draw, video, track, show)
+            _report(video, track)
+            journal.remove()
         except KeyboardInterrupt:
             _complain(f"{video.name}: stopped after {journal.frames} frames; the same command goes on")
             return 130
         finally:
             journal.close()
-        _report(video, track)
-        journal.remove()
         return 0
 
     def _out(self) -> Path:
@@ -129,8 +135,8 @@ class Track:
             "version of anymark": __version__,
             "video": {"name": video.name, **video.fingerprint()},
             "layout": {"name": layout.name, "points_mm": points, "code": layout.code},
-            "model": Model(self.model, "landmarks").card["files"],
-            "locator": Model(self.locator, "locator").card["files"],
+            "model": _digest(Model(self.model, "landmarks").card),
+            "locator": _digest(Model(self.locator, "locator").card),
             "--max-heads": self.max_heads,
             "--search-px": self.search_px,
             "--rate": self.rate,
@@ -144,6 +150,21 @@ class Track:
         rows = journal.scratch("smoothed")
         smooth_rows(track.rows, rows, track.time_s, self.smooth)
         return replace(track, smooth=self.smooth, rows=rows)
+
+
+def _digest(card: dict[str, Any]) -> str:
+    """Of all that a model's card says: its files' SHA-256, and the numbers that results depend on, too."""
+    return hashlib.sha256(json.dumps(card, sort_keys=True).encode()).hexdigest()
+
+
+def _remove_stale(target: Path) -> None:
+    """What `anymark.files.atomic` had written of a file when its process was killed; it may be as large as that."""
+    place = Path(os.path.realpath(target))
+    left_over = re.compile(rf"\.{re.escape(place.name)}\.\d+\.tmp")
+    with suppress(OSError):  # there is no such folder yet, or another process still writes
+        for path in place.parent.iterdir():
+            if left_over.fullmatch(path.name):
+                path.unlink()
 
 
 def _follow(video: Video, tracker: Tracker, journal: Journal) -> None:

@@ -5,7 +5,8 @@
     rows          the heads, `row_dtype`, one after another
 
 A frame's rows are written before its line, and both before the next frame is begun: whatever is torn is the end of
-either file, and is cut off.
+either file, and is cut off. One process at a time works in the folder: it holds a lock on the file .lock, where the
+system has such locks.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from io import FileIO
 from pathlib import Path
 from typing import IO, Any, Literal
 
@@ -28,6 +30,7 @@ from anymark.video.rows import Rows, row_dtype, to_rows
 from anymark.video.track import Track
 from anymark.video.tracker import TrackedHead
 
+_RUN, _LOCK = "run.json", ".lock"
 _ENDED = "end"
 
 
@@ -40,7 +43,8 @@ class Journal:
         layout: What is looked for.
 
     Raises:
-        AnymarkError: the folder holds another run, or it cannot be written to.
+        AnymarkError: the folder holds another run or something else, a process is at work in it, or it cannot be
+            written to.
     """
 
     def __init__(self, folder: Path, run: Mapping[str, Any], layout: Layout) -> None:
@@ -55,17 +59,18 @@ class Journal:
         """Whether all frames are done."""
         self._layout = layout
         self._dtype = row_dtype(len(layout))
-        self._files: list[IO[bytes]] = []
+        self._files: list[FileIO] = []
+        self._lock: IO[bytes] | None = None
         with _writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
-            self._check_run(run)
-            lines, rows = folder / "frames.jsonl", folder / "rows"
-            lines.touch()
-            rows.touch()
-            whole_lines, whole_rows = self._replay()
-            os.truncate(lines, whole_lines)
-            os.truncate(rows, whole_rows * self._dtype.itemsize)
-            self._files = [rows.open("ab"), lines.open("ab")]
+            if not (folder / _RUN).exists() and any(not path.name.startswith(".") for path in folder.iterdir()):
+                raise AnymarkError(f"{folder}: holds something else; remove it, or write elsewhere with --out")
+            self._lock = _locked(folder)
+            try:
+                self._open(run)
+            except BaseException:
+                self.close()
+                raise
 
     def add(self, frame: Frame, heads: Sequence[TrackedHead], state: Mapping[str, Any]) -> None:
         """The next frame and its heads, and the tracker's state after it.
@@ -99,31 +104,55 @@ class Journal:
         )
 
     def scratch(self, name: str) -> Rows:
-        """Room for as many rows again, mapped from a file of its own."""
-        with _writing(self.folder), (self.folder / name).open("wb") as file:
-            file.truncate((self.folder / "rows").stat().st_size)
+        """A copy of the rows, mapped from a file of its own."""
+        with _writing(self.folder):  # it takes its room now: what is mapped and finds the disk full is killed
+            shutil.copyfile(self.folder / "rows", self.folder / name)
         return self._rows(name, "r+")
 
     def close(self) -> None:
         """Let the files go; the run can be gone on with."""
-        for file in self._files:
-            file.close()
+        self._close_files()
+        if self._lock is not None:
+            self._lock.close()
 
     def remove(self) -> None:
-        """The run is over."""
+        """The run is over.
+
+        Raises:
+            AnymarkError: something cannot be removed.
+        """
+        self._close_files()
+        with _writing(self.folder):
+            for path in self.folder.iterdir():
+                if path.name not in (_RUN, _LOCK):  # while run.json is there, what is left is this run's
+                    path.unlink()
+            (self.folder / _RUN).unlink()
+            shutil.rmtree(self.folder)
         self.close()
-        shutil.rmtree(self.folder)
 
     def _rows(self, name: str, mode: Literal["r", "r+"]) -> Rows:
         path = self.folder / name
         empty = path.stat().st_size == 0  # which cannot be mapped
         return np.zeros(0, self._dtype) if empty else np.memmap(path, self._dtype, mode)
 
+    def _open(self, run: Mapping[str, Any]) -> None:
+        self._check_run(run)
+        lines, rows = self.folder / "frames.jsonl", self.folder / "rows"
+        lines.touch()
+        rows.touch()
+        whole_lines, whole_rows = self._replay()
+        os.truncate(lines, whole_lines)
+        os.truncate(rows, whole_rows * self._dtype.itemsize)
+        # nothing is buffered: what could not be written would be tried again when the file is closed
+        self._files = [rows.open("ab", buffering=0), lines.open("ab", buffering=0)]
+
+    def _close_files(self) -> None:
+        for file in self._files:
+            file.close()
+
     def _check_run(self, run: Mapping[str, Any]) -> None:
-        path = self.folder / "run.json"
+        path = self.folder / _RUN
         if not path.exists():
-            if any(not path.name.startswith(".") for path in self.folder.iterdir()):
-                raise AnymarkError(f"{self.folder}: holds something else; remove it, or write elsewhere with --out")
             write_json(path, run, indent=1)
         try:
             before = json.loads(path.read_text("utf-8"))
@@ -162,8 +191,26 @@ class Journal:
     def _write(self, rows: bytes, line: Mapping[str, Any]) -> None:
         with _writing(self.folder):
             for file, content in zip(self._files, (rows, json.dumps(line).encode() + b"\n"), strict=True):
-                file.write(content)
-                file.flush()
+                left = memoryview(content)
+                while left:  # one call may write a part only
+                    left = left[file.write(left) :]
+
+
+def _locked(folder: Path) -> IO[bytes] | None:
+    """The folder's lock file, locked for as long as it is open; None where the system has no such locks."""
+    try:
+        import fcntl
+    except ModuleNotFoundError:
+        return None
+    file = (folder / _LOCK).open("ab")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        raise AnymarkError(f"{folder}: another run is at work here") from None
+    except OSError:  # a network drive that knows no locks
+        pass
+    return file
 
 
 @contextmanager

@@ -83,20 +83,40 @@ def draw_video(path: Path, video: Video, track: Track, progress: Callable[[int],
             encoder.end()
 
 
-def check_drawing(path: Path) -> None:
+def check_drawing(path: Path, made: Path | None = None) -> None:
     """That a video can be drawn to a path.
 
+    Args:
+        path: The path.
+        made: A folder that will be there by then, with those that it lies in.
+
     Raises:
-        AnymarkError: it has another suffix than .mp4, .mov and .mkv, or there is no PyAV with an encoder.
+        AnymarkError: it has another suffix than .mp4, .mov and .mkv, is a folder or lies in none, or there is no PyAV
+            with an encoder.
     """
     if path.suffix.lower() not in CONTAINERS:
         raise AnymarkError(f"{path}: videos are drawn as {', '.join(CONTAINERS)}")
+    check_file(path, made)
     try:
         import av
     except ModuleNotFoundError:
         raise AnymarkError(f"{path}: drawing a video needs PyAV: pip install 'anymark[video]'") from None
     if not any(name in av.codecs_available for name in _CODECS):
         raise AnymarkError(f"{path}: this PyAV has no H.264 encoder")
+
+
+def check_file(path: Path, made: Path | None = None) -> None:
+    """That a file can be at a path: it is no folder, and lies in one, which may be `made` later.
+
+    Raises:
+        AnymarkError: it cannot.
+    """
+    folder = path.absolute().parent
+    to_come = () if made is None else (made.absolute(), *made.absolute().parents)
+    if path.is_dir():
+        raise AnymarkError(f"{path}: cannot write (is a folder)")
+    if not folder.is_dir() and folder not in to_come:
+        raise AnymarkError(f"{path}: cannot write (its folder does not exist)")
 
 
 class _Encoder:

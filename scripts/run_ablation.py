@@ -30,7 +30,7 @@ from anymark.learn.train.recipe import LandmarkRecipe, load_recipe
 ROOT = Path(__file__).resolve().parents[1]
 RECIPE = ROOT / "recipes/ablation.toml"
 RUNS = ROOT / "runs/ablation"
-START = "583de239:src/anymark/models/small/weights.safetensors"
+START = "583de237c9de:src/anymark/models/small/weights.safetensors"
 """In git: 2D landmarks of photos and renders, without S, a 3D head or D."""
 OUT = ROOT / "benchmarks/ablation-model.json"
 

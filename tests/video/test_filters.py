@@ -99,7 +99,7 @@ def test_both_ways_lessens_noise_and_more_so_of_unsure_points() -> None:
 
 def test_both_ways_does_not_lag_where_the_one_euro_filter_does() -> None:
     time_s = np.arange(120) / 24
-    swing = (20 * np.sin(2 * np.pi * 1.0 * time_s))[:, None, None] * np.ones((1, 1, 2))
+    swing = (6 * np.sin(2 * np.pi * 0.5 * time_s))[:, None, None] * np.ones((1, 1, 2))
     sigma = np.full((120, 1), 1.5)
     middle = slice(24, 96)
 

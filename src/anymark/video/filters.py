@@ -14,12 +14,13 @@ import numpy.typing as npt
 
 Array = npt.NDArray[np.float64]
 
-CUTOFF_HZ = 1.0
+CUTOFF_HZ = 0.7
 """What moves more slowly than so many times a second passes the one-euro filter, where nothing moves fast."""
-CUTOFF_RISE = 0.1
+CUTOFF_RISE = 0.12
 """Cutoff gained for each millimetre a second that a point moves, Hz: less smoothing, so less lag, in fast motion."""
-SPEED_CUTOFF_HZ = 1.0
-"""Cutoff of the estimate of that speed."""
+SPEED_CUTOFF_HZ = 6.0
+"""Cutoff of the estimate of that speed. All three are chosen on 40 rendered sequences of people who are trained on: the
+steadiest clips at which fast motion is followed no worse than without a filter."""
 USUAL_SIGMA_MM = 1.5
 """Points with this sigma get the cutoff as it is; surer ones a higher one, in proportion, others a lower one."""
 MOST_FACTOR = 4.0

@@ -154,3 +154,13 @@ def test_stopping_while_a_library_loads_is_one_line(
 def test_the_command_exits_with_its_code() -> None:
     done = subprocess.run([sys.executable, "-m", "anymark.cli", "detect"], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (2, "anymark: no photos given: anymark detect FILES...\n")
+
+
+def test_whoever_reads_may_go_before_all_is_said() -> None:
+    command = [sys.executable, "-m", "anymark.cli", "layout", "list"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == "anymark: stopped: nobody reads what is printed\n"
+    assert process.returncode == 2

@@ -191,7 +191,7 @@ def test_meshes_of_several_heads_are_numbered_and_of_several_photos_named(run: R
     ]
 
 
-def test_no_mesh_lies_over_that_of_a_photo_of_nearly_the_same_name(run: Run, pictures: Path) -> None:
+def test_no_mesh_lies_over_that_of_a_photo_of_nearly_the_same_name(run: Run) -> None:
     Path("two.jpg").write_bytes(Path("one.jpg").read_bytes())
     Path("two-1.jpg").write_bytes(Path("one.jpg").read_bytes())
     assert run("two.png", "two.jpg", "two-1.jpg", "--mesh", "head.obj")[0] == 0

@@ -69,13 +69,19 @@ def test_lengths_in_3d_and_2d(tmp_path: Path):
 
 
 def test_calibration_is_never_scored(tmp_path: Path):
-    write_source(tmp_path / "faker", [0, 0, 0, 0, 1], [0.01, 0.2, -1, 0.01, 0.01])
-    for split, scored in (("held-out", {"faker/00004"}), ("train", {"faker/00001"})):
+    write_source(tmp_path / "faker", [0, 0, 0, 0, 1, 0], [0.01, 0.2, 0.01, 0.01, 0.01, -1])
+    # the second label is bad, nobody knows how good the last one is
+    for split, scored in (("held-out", {"faker/00004"}), ("train", {"faker/00001", "faker/00005"})):
         benchmark = read_photos(tmp_path, split, calibrate=3)
         assert {face.name for face in benchmark.calibration} == {"faker/00000", "faker/00002", "faker/00003"}
         assert {face.name for face in benchmark.faces} == scored
     with pytest.raises(AnymarkError, match="--calibrate 4, but only 3"):
         read_photos(tmp_path, calibrate=4)
+
+
+def test_labels_of_unknown_spread_are_good_where_no_spread_is_known(tmp_path: Path):
+    write_source(tmp_path / "faker", [0, 0, 1], [-1, -1, -1])
+    assert read_labels(tmp_path / "faker").chosen("train", good=True).tolist() == [0, 1]
 
 
 def test_bad_photo_sets_are_named(tmp_path: Path):

@@ -74,12 +74,14 @@ class PhotoLabels:
     """(N,) a fraction of the inter-ocular distance; NaN where unknown."""
 
     def chosen(self, split: Split, *, good: bool = False) -> npt.NDArray[np.int64]:
-        """Indices of the photos of a split; of the `good` ones alone, without those above `BAD_LABEL_SD`."""
+        """Indices of the photos of a split; of the `good` ones alone, without those above `BAD_LABEL_SD` and, where the
+        set knows its labels' spread, those whose spread is unknown: the teacher found them in a single look."""
         mask = self.split == SPLIT_CODE["held-out" if split == "held-out" else "train"]
         if split != "held-out":
             aside = np.cumsum(mask) % SET_ASIDE == 0
             mask &= aside if split == "calibration" else ~aside
-        return np.flatnonzero(mask & ~(self.label_sd > BAD_LABEL_SD) if good else mask)
+        bad = np.isnan(self.label_sd) if np.isfinite(self.label_sd).any() else np.zeros(len(mask), bool)
+        return np.flatnonzero(mask & ~bad & ~(self.label_sd > BAD_LABEL_SD) if good else mask)
 
 
 def read_labels(folder: Path) -> PhotoLabels:

@@ -17,7 +17,7 @@ from anymark.engine.teacher import FaceMesh
 from anymark.evaluate.benchmark import points_box
 from anymark.evaluate.score import LEAST_OVERLAP
 from anymark.video import Frame, Tracker
-from anymark.video.rows import Rows, row_dtype, to_rows
+from anymark.video.rows import Rows, row_dtype, tracked
 from anymark.video.smoothing import Smoothing, smooth_rows
 
 Array = npt.NDArray[np.float64]
@@ -92,9 +92,9 @@ def follow(
     faces: list[list[Array]] = []
     if rival is not None:
         rival.forget()
-    for frame in frames:
+    for frame, found_rows in tracked(frames, tracker):
         time_s.append(frame.time_s)
-        rows.append(to_rows(frame, tracker.step(frame), len(layout)))
+        rows.append(found_rows)
         if rival is not None:
             found = [] if frame.pixels is None else rival.faces(np.ascontiguousarray(frame.pixels))
             faces.append([points[:FACE_MESH_POINTS, :2] for points in found])

@@ -84,7 +84,10 @@ def test_calibration_takes_a_constant_error_away(tree: Tree, run: Run, tmp_path:
         (("300w", "--root", "{root}", "--layout", "mediapipe478"), "478 points, 300-W full labels 68"),
         (("300w", "--root", "{root}", "--layout", "ibug86"), "ibug86"),
         (("300w", "--root", "{root}", "--threshold", "8"), "--threshold 8.0: a fraction"),
-        (("300w", "--root", "{root}", "--json", "{root}/no/such.json"), "such.json: cannot write (its folder does not exist)"),
+        (
+            ("300w", "--root", "{root}", "--json", "{root}/no/such.json"),
+            "such.json: cannot write (its folder does not exist)",
+        ),
         (("300w", "--root", "{root}", "--save-layout", "{root}/a.json"), "give --calibrate K too"),
         (("300w", "--root", "{root}", "--json", "{root}/a", "--sheet", "{root}/a"), "a: is to be written twice"),
         (("300w", "--root", "{root}", "--ced", "{root}/a", "--sheet", "{root}/ibug/../a"), "a: is to be written twice"),

@@ -55,10 +55,22 @@ def check_writable(targets: Sequence[Path]) -> None:
         AnymarkError: it is not so.
     """
     for path in targets:
-        if path.is_dir() or not path.absolute().parent.is_dir():
-            reason = "is a folder" if path.is_dir() else "its folder does not exist"
-            raise AnymarkError(f"{path}: cannot write ({reason})")
+        check_file(path)
     check_targets(targets)
+
+
+def check_file(path: Path, made: Path | None = None) -> None:
+    """That a file can be at a path: it is no folder, and lies in one, which may be `made` later.
+
+    Raises:
+        AnymarkError: it cannot.
+    """
+    folder = path.absolute().parent
+    to_come = () if made is None else (made.absolute(), *made.absolute().parents)
+    if path.is_dir():
+        raise AnymarkError(f"{path}: cannot write (is a folder)")
+    if not folder.is_dir() and folder not in to_come:
+        raise AnymarkError(f"{path}: cannot write (its folder does not exist)")
 
 
 def check_targets(targets: Iterable[Path], inputs: Iterable[Path] = ()) -> None:

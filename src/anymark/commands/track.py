@@ -25,14 +25,14 @@ from anymark.detect.files import MARK
 from anymark.detect.locate import SEARCH_PX
 from anymark.detect.model import Model
 from anymark.errors import AnymarkError
-from anymark.files import check_targets
+from anymark.files import check_file, check_targets
 from anymark.signals import stopped_by_sigterm
 from anymark.video import Track as HeadTrack
 from anymark.video import Tracker, Video, open_video
 from anymark.video.journal import Journal
 from anymark.video.sequence import ImageSequence, plain_stem
 from anymark.video.smoothing import Smoothing, smooth_rows
-from anymark.video.write import check_drawing, check_file, draw_video, write_csv
+from anymark.video.write import check_drawing, draw_video, write_csv
 
 _SHOWN_EVERY_S = 0.2
 _SLACK_S = 1.0  # the last frame is not shown for longer

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from anymark.detect.draw import draw
 from anymark.errors import AnymarkError
-from anymark.files import atomic
+from anymark.files import atomic, check_file
 from anymark.video.frames import Video
 from anymark.video.track import Track, blocks
 
@@ -103,20 +103,6 @@ def check_drawing(path: Path, made: Path | None = None) -> None:
         raise AnymarkError(f"{path}: drawing a video needs PyAV: pip install 'anymark[video]'") from None
     if not any(name in av.codecs_available for name in _CODECS):
         raise AnymarkError(f"{path}: this PyAV has no H.264 encoder")
-
-
-def check_file(path: Path, made: Path | None = None) -> None:
-    """That a file can be at a path: it is no folder, and lies in one, which may be `made` later.
-
-    Raises:
-        AnymarkError: it cannot.
-    """
-    folder = path.absolute().parent
-    to_come = () if made is None else (made.absolute(), *made.absolute().parents)
-    if path.is_dir():
-        raise AnymarkError(f"{path}: cannot write (is a folder)")
-    if not folder.is_dir() and folder not in to_come:
-        raise AnymarkError(f"{path}: cannot write (its folder does not exist)")
 
 
 class _Encoder:

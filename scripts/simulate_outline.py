@@ -19,6 +19,7 @@ import tyro
 from scipy.spatial import ConvexHull, cKDTree
 
 from anymark.apps import calibrate
+from anymark.apps.queries import View
 from anymark.canonical import CanonicalHead, Layout, load_layout
 from anymark.canonical.posed import points_on
 from anymark.detect.camera import Camera
@@ -104,7 +105,7 @@ def main(args: Args) -> None:
             length = float(np.linalg.norm(truth[OUTER_EYES[0]] - truth[OUTER_EYES[1]]))
             simulated.noise_px = rng.normal(0, args.noise * length, (68, 2))
             labels = truth + rng.normal(0, args.noise * length, (68, 2))
-            views.append(calibrate.View(simulated, labels, length))
+            views.append(View(simulated, labels, length))
             truths.append(truth)
     print(f"{len(views)} heads; error of 68 points on heads that were not annotated, %")
     for count in args.counts:

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from anymark.apps.calibrate import View, calibrate, fit_code, fit_points, nearest_points
+from anymark.apps.calibrate import calibrate, fit_code, fit_points, nearest_points
+from anymark.apps.queries import View
 from anymark.canonical import Layout, load_layout
 from anymark.canonical.frame import mm_to_uvw
 from anymark.detect.detector import Detector, Head

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from anymark.apps.calibrate import View
+from anymark.apps.queries import View
 from anymark.canonical import Layout
 from anymark.canonical.face_mesh import OUTER_EYES
 from anymark.detect.detector import Detector, Head

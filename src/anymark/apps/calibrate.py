@@ -1,35 +1,31 @@
 """Layouts that learn from annotated photos where annotators put their points.
 
-The networks stay as they are, and no gradient of theirs is needed: differences through `Head.query`, and damped least
-squares (Levenberg-Marquardt). What is fitted is
+What is fitted, as `anymark.apps.queries` does it, is
 
 - the points, each by itself, on the skin or off it: query optimisation (Continuous Landmark Detection, section 4.2);
 - with them, if the photos ask for it, how they slide as the head turns (`Layout.slides_mm`);
 - or the data set code, the few numbers by which the model's deformer moves all points together.
 
 How well a layout does on photos that it did not learn from is told by leaving out each head in turn: not by as many
-fits, but by one step of Newton's without that head, which is exact where answers are linear in what is fitted.
+fits, but by one step of Newton's without that head.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from anymark.apps.queries import NOISE, View, least_squares, lengths
 from anymark.canonical import Layout, load_layout
 from anymark.canonical.frame import into_cube
-from anymark.detect.detector import Head
 from anymark.errors import AnymarkError
 
 Array = npt.NDArray[np.float64]
 Moving = Literal["points", "code", "both"]
-
-NOISE = 0.03
-"""Expected distance of a label to the answer, as a fraction of the face's length: what priors are weighed by."""
 
 PRIORS_MM = (15.0, 5.0, 2.0)
 """How far points may be expected to move, standard deviations; the one is taken that serves heads left out best. The
@@ -46,35 +42,10 @@ LEAST_GAIN = 0.01
 CANDIDATES = ("mediapipe478", "dense-5k")
 """Layouts whose points a layout that is made from scratch starts from."""
 
-STENCIL = np.vstack([np.zeros(3), np.eye(3), -np.eye(3)])
-"""(7, 3) where a point is asked, millimetres: itself, then a step forth and a step back along each axis."""
-
 CODE_STEP = 0.05
 """A step of the numbers of a data set code, which are about 1."""
 
-_ROUNDS = 40
 _LONGEST_MM, _LONGEST_CODE = 8.0, 1.0  # that a point, or a code, moves in a round
-_LEAST_FALL = 1e-3  # of its cost: all is done when a round promises each point less
-
-
-@dataclass(frozen=True, eq=False)
-class View:
-    """An encoded head and where an annotator put the points of the layout on it."""
-
-    head: Head
-    labels_px: Array
-    """(N, 2) in the pixels of the head's photo; NaN where a point is not labelled."""
-    length_px: float
-    """The unit of errors on this head, such as the distance of its eyes."""
-
-    @property
-    def labels(self) -> Array:
-        """(N, 2) in lengths of the head."""
-        return self.labels_px / self.length_px
-
-    def answers(self, layout: Layout) -> Array:
-        """(N, 2) where the model finds the points of a layout, in lengths of the head."""
-        return self.head.query(layout).xy_px.astype(np.float64) / self.length_px
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +59,7 @@ class Fit:
     @property
     def error_left_out(self) -> float:
         """Mean distance to the labels of heads left out."""
-        return float(np.nanmean(_lengths(self.left_out)))
+        return float(np.nanmean(lengths(self.left_out)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,12 +112,12 @@ def calibrate(views: Sequence[View], layout: Layout | None, name: str, move: Mov
     if move == "both":
         fit = _best_points(views, fit.layout)
     found = replace(fit.layout, name=f"{layout.name}-calibrated")
-    moved = [_lengths(view.head.query(found).xyz_mm - view.head.query(layout).xyz_mm) for view in views]
+    moved = [lengths(view.head.query(found).xyz_mm - view.head.query(layout).xyz_mm) for view in views]
     return Calibration(
         layout=found,
-        before=np.stack([_lengths(view.answers(layout) - view.labels) for view in views]),
-        after=np.stack([_lengths(view.answers(found) - view.labels) for view in views]),
-        left_out=_lengths(fit.left_out),
+        before=np.stack([lengths(view.answers(layout) - view.labels) for view in views]),
+        after=np.stack([lengths(view.answers(found) - view.labels) for view in views]),
+        left_out=lengths(fit.left_out),
         moved_mm=np.mean(moved, axis=0),
     )
 
@@ -186,18 +157,14 @@ def fit_points(views: Sequence[View], layout: Layout, prior_mm: float = PRIORS_M
         points, sliding = moved_by(by)
         residuals, slopes = [], []
         for view, direction in zip(views, towards, strict=True):
-            places = into_cube(points + np.einsum("nkd,k->nd", sliding, direction))
-            asked = into_cube(places[:, None] + STENCIL)
-            steps = np.einsum("nij,ij->ni", asked[:, 1:4] - asked[:, 4:], np.eye(3))  # shorter at the cube's faces
-            found = view.answers(Layout("asked", asked.reshape(-1, 3), code=layout.code, model=layout.model))
-            found = found.reshape(len(points), len(STENCIL), 2)
-            slope = ((found[:, 1:4] - found[:, 4:]) / steps[..., None]).swapaxes(1, 2)
-            residuals.append(found[:, 0] - view.labels)
+            places = points + np.einsum("nkd,k->nd", sliding, direction)
+            found, slope = view.answers_and_slopes(layout, places)
+            residuals.append(found - view.labels)
             slopes.append(np.concatenate([slope, direction[0] * slope, direction[1] * slope], 2) if slide else slope)
         return np.stack(residuals), np.stack(slopes)
 
     spread = np.repeat([prior_mm, SLIDE_MM, SLIDE_MM], 3) if slide else np.repeat(prior_mm, 3)
-    by, left_out = _least_squares(answers, len(start), spread, _LONGEST_MM)
+    by, left_out = least_squares(answers, len(start), (NOISE / spread) ** 2, _LONGEST_MM)
     points, sliding = moved_by(by)
     return Fit(replace(layout, points_mm=points, slides_mm=sliding if sliding.any() else None), left_out)
 
@@ -225,7 +192,7 @@ def fit_code(views: Sequence[View], layout: Layout) -> Fit:
         forth, back = found[1 : 1 + len(start)], found[1 + len(start) :]
         return found[0][:, None], np.moveaxis((forth - back) / (2 * CODE_STEP), 0, 2)[:, None]
 
-    by, left_out = _least_squares(answers, 1, spread, _LONGEST_CODE)
+    by, left_out = least_squares(answers, 1, (NOISE / spread) ** 2, _LONGEST_CODE)
     fitted = replace(layout, code=tuple(start + by[0]), model=landmarker.name)
     return Fit(fitted, left_out.reshape(len(views), -1, 2))
 
@@ -270,53 +237,3 @@ def _check(views: Sequence[View], count: int) -> None:
         wrong = np.flatnonzero(np.isinf(view.labels_px).any(1))
         if len(wrong):
             raise AnymarkError(f"calibration: head {i}: the label of point {wrong[0]} is not finite")
-
-
-def _lengths(vectors: npt.NDArray[np.floating]) -> Array:
-    return np.linalg.norm(vectors.astype(np.float64), axis=-1)
-
-
-def _least_squares(
-    answers: Callable[[Array], tuple[Array, Array]], count: int, spread: Array, longest: float
-) -> tuple[Array, Array]:
-    """Levenberg-Marquardt on `count` unknowns (P,) at once, each with residuals of its own.
-
-    Args:
-        answers: of where the unknowns are (count, P): residuals (V, count, R) on each of V heads, NaN where there is no
-            label, and their derivatives (V, count, R, P).
-        count: of the unknowns.
-        spread: (P,) how far each is expected from 0, the standard deviation.
-        longest: that an unknown moves in one round.
-
-    Returns:
-        Where the unknowns are best (count, P), and the residuals (V, count, R) on each head left out.
-    """
-    weight = (NOISE / spread) ** 2
-
-    def ask(at: Array) -> tuple[Array, Array, Array]:
-        residual, slope = answers(at)
-        slope[np.isnan(residual)] = 0
-        return residual, slope, np.nansum(residual**2, (0, 2)) + (weight * at**2).sum(1)
-
-    at = np.zeros((count, len(spread)))
-    residual, slope, cost = ask(at)
-    damping = np.full(count, 1e-3)
-    for _ in range(_ROUNDS):
-        normal = np.einsum("vbri,vbrj->bij", slope, slope) + np.diag(weight)
-        gradient = np.einsum("vbri,vbr->bi", slope, np.nan_to_num(residual)) + weight * at
-        scale = np.maximum(np.trace(normal, axis1=1, axis2=2) / len(spread), 1e-12)
-        damped = normal + (damping * scale)[:, None, None] * np.eye(len(spread))
-        move = -np.linalg.solve(damped, gradient[..., None])[..., 0]
-        if (-(gradient * move).sum(1) <= _LEAST_FALL * cost).all():
-            break
-        trial = at + move * np.minimum(1, longest / np.maximum(_lengths(move), 1e-12))[:, None]
-        new_residual, new_slope, new_cost = ask(trial)
-        better = new_cost <= cost
-        at[better] = trial[better]
-        residual[:, better], slope[:, better] = new_residual[:, better], new_slope[:, better]
-        cost = np.where(better, new_cost, cost)
-        damping = np.where(better, np.maximum(damping / 4, 1e-6), np.minimum(damping * 8, 1e6))
-    normal = np.einsum("vbri,vbrj->bij", slope, slope) + np.diag(weight)
-    others = normal - np.einsum("vbri,vbrj->vbij", slope, slope)
-    step = np.linalg.solve(others, np.einsum("vbri,vbr->vbi", slope, np.nan_to_num(residual))[..., None])[..., 0]
-    return at, residual + np.einsum("vbri,vbi->vbr", slope, step)

@@ -17,7 +17,8 @@ from anymark.apps.annotations import (
     labelled_view,
     read_annotations,
 )
-from anymark.apps.calibrate import LEAST_GAIN, Calibration, Moving, View, calibrate
+from anymark.apps.calibrate import LEAST_GAIN, Calibration, Moving, calibrate
+from anymark.apps.queries import View
 from anymark.apps.sheet import Tile, contact_sheet
 from anymark.canonical import Layout
 from anymark.commands.detect import show_progress

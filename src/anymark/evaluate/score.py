@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from anymark.apps.calibrate import View
+from anymark.apps.queries import View
 from anymark.canonical import Layout
 from anymark.detect.boxes import iou
 from anymark.detect.detector import Detector, Head

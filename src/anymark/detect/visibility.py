@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from anymark.canonical.head import SKIN, CanonicalHead
 from anymark.detect.camera import Camera
+from anymark.detect.raster import covered
 
 Array = npt.NDArray[np.float64]
 Floats = npt.NDArray[np.floating]
 Ids = npt.NDArray[np.intp]
-Number = TypeVar("Number", bound=np.number[Any])
 
 CELLS = 128
 """Cells of the z-buffer along the longer side of the head, shoulders and all: one is about 3 mm wide."""
@@ -32,7 +31,6 @@ _NEARER_MM, _RIM_MM, _NEARER_SOFT_MM = 3.0, 9.0, 0.6  # hidden by half by what i
 _FACING, _FACING_SOFT = -0.1, 0.05  # the same for the cosine between the normal and the way to the camera
 _INNER = -0.85  # what faces backwards by more than this cosine, on the canonical head, is a lip's back and no rim
 _NEAREST_MM = 1.0  # no vertex is nearer to the camera
-_FLAT = 1e-6  # triangles of less area, in cells, are seen from the side
 _MOST_CELLS = 1000  # in a triangle's box; those of what is no head may be larger, and would fill the memory
 _POINTS_AT_ONCE = 1024  # bounds memory
 
@@ -117,41 +115,11 @@ def _z_buffer(xy: Array, nearness: Array, width: int, height: int) -> npt.NDArra
         xy: (V, 2) vertices in cells.
         nearness: (V,) 1 / depth, which is affine across a triangle.
     """
-    xs, ys, near = (values.astype(np.float32).take(_corners()) for values in (*xy.T, nearness))
-    area = (xs[1] - xs[0]) * (ys[2] - ys[0]) - (ys[1] - ys[0]) * (xs[2] - xs[0])
-    ids = np.flatnonzero(area < -_FLAT)  # counter-clockwise from outside; y is down
-    (left, right), (top, bottom) = _cells_between(xs.take(ids, 1)), _cells_between(ys.take(ids, 1))
-    across, down = (np.maximum(end - start, 0) for start, end in ((left, right), (top, bottom)))
-    some = np.flatnonzero((across * down > 0) & (across * down <= _MOST_CELLS))
-    ids, left, top, across, cells = ids[some], left[some], top[some], across[some], (across * down)[some]
-    (xa, xb, xc), (ya, yb, yc), (near_a, near_b, near_c) = (values.take(ids, 1) for values in (xs, ys, near))
-    area = area[ids]
-    # the corners' weights are affine in the cell: at the first one of the triangle's box, and a step right and down
-    right_b, down_b = (yc - ya) / area, (xa - xc) / area
-    right_c, down_c = (ya - yb) / area, (xb - xa) / area
-    x, y = left + np.float32(0.5) - xa, top + np.float32(0.5) - ya
-    first_b, first_c = x * right_b + y * down_b, x * right_c + y * down_c
-
-    def each(values: npt.NDArray[Number]) -> npt.NDArray[Number]:
-        return np.repeat(values, cells)
-
-    index = np.arange(int(cells.sum()), dtype=np.int32) - each(np.cumsum(cells, dtype=np.int32) - cells)
-    row = index // each(across)
-    column = index - row * each(across)
-    weight_b = each(first_b) + column * each(right_b) + row * each(down_b)
-    weight_c = each(first_c) + column * each(right_c) + row * each(down_c)
-    inside = np.flatnonzero((weight_b >= 0) & (weight_c >= 0) & (weight_b + weight_c <= 1))
-    of = each(np.arange(len(ids)))[inside]
-    value = near_a[of] + weight_b[inside] * (near_b - near_a)[of] + weight_c[inside] * (near_c - near_a)[of]
+    near = nearness.astype(np.float32).take(_corners())
     buffer = np.zeros(height * width, np.float32)
-    np.maximum.at(buffer, (top[of] + row[inside]) * width + left[of] + column[inside], value)
+    for drawn in covered(xy, _corners(), width, height, _MOST_CELLS):
+        np.maximum.at(buffer, drawn.pixel, (near[:, drawn.triangle] * drawn.weights).sum(0))
     return buffer.reshape(height, width)
-
-
-def _cells_between(corners: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
-    """(T,) the first cell whose middle lies between corners (3, T), and the first one beyond them, along an axis."""
-    low, high = corners.min(0), corners.max(0)
-    return np.ceil(low - 0.5).astype(np.int32), np.floor(high + 0.5).astype(np.int32)
 
 
 @dataclass(frozen=True, eq=False)

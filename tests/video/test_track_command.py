@@ -19,7 +19,8 @@ import pytest
 from PIL import Image
 
 from anymark.cli import main
-from anymark.commands import track as command
+from anymark.commands import following as command
+from anymark.commands import track as track_command
 from anymark.video import Track, open_video, smooth
 from anymark.video.journal import Journal
 from anymark.video.smoothing import Smoothing
@@ -199,10 +200,10 @@ def in_process(folder: Path, before: str, at_call: str = "0.0") -> subprocess.Co
     script = (
         "import os, resource, sys\n"
         "from anymark.cli import main\n"
-        "from anymark.commands import track\n"
+        "from anymark.commands import following\n"
         "from tests.video.fakes import FakeDetector\n"
         f"{before}\n"
-        f"track.Detector = lambda *args, **options: FakeDetector(lambda number: {at_call})\n"
+        f"following.Detector = lambda *args, **options: FakeDetector(lambda number: {at_call})\n"
         "argv = ['clip.mp4', '--layout', 'five.json', '--model', './model', '--locator', './locator']\n"
         "sys.exit(main(['track', *argv]))\n"
     )
@@ -290,7 +291,7 @@ def test_stopped_while_it_is_written_nothing_is_tracked_again(run: Run, monkeypa
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(command, "write_csv", stop)
+        patched.setattr(track_command, "write_csv", stop)
         assert run("clip.mp4", "--csv")[0] == 130
     calls: list[int] = []
     assert run("clip.mp4", "--csv", at_call=lambda number: calls.append(number) or 0.0)[0] == 0

@@ -15,8 +15,9 @@ import numpy as np
 from tyro.conf import Positional, UseAppendAction, arg
 
 from anymark.canonical import Layout
+from anymark.commands.asked import asked_layout
 from anymark.detect.camera import Camera
-from anymark.detect.detector import Detector, as_layout
+from anymark.detect.detector import Detector
 from anymark.detect.draw import draw
 from anymark.detect.files import MARK, output_names, photos
 from anymark.detect.image import open_photo
@@ -28,7 +29,6 @@ from anymark.errors import AnymarkError
 from anymark.files import check_targets, check_writable
 from anymark.signals import stopped_by_sigterm
 
-DEFAULT_LAYOUT = "ibug68"
 DEFAULT_OUT = Path("anymark-out")
 
 _JPEG_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo")
@@ -182,42 +182,6 @@ def lines(name: str, faces: Sequence[Landmarks], pose: bool = False) -> list[str
 def _pose(camera: Camera) -> str:
     yaw, pitch, roll = camera.yaw_pitch_roll_deg
     return f"yaw {yaw:.1f}  pitch {pitch:.1f}  roll {roll:.1f}  focal {camera.focal_px:.0f} px"
-
-
-def asked_layout(name: str | None, points: Sequence[str]) -> Layout:
-    """The layout of a command line: --layout with the points of --point after its own, either alone, or the default.
-
-    Raises:
-        AnymarkError: no such layout, or a point that is not three numbers.
-    """
-    if not points:
-        return as_layout(name or DEFAULT_LAYOUT)
-    single = Layout("points", np.array([_parse_point(text) for text in points], np.float32), names=tuple(points))
-    if name is None:
-        return single
-    base = as_layout(name)
-    still = np.zeros((len(points), 2, 3), np.float32)
-    return Layout(
-        f"{base.name}+points",
-        np.concatenate([base.points_mm, single.points_mm]),
-        names=(base.names or ("",) * len(base)) + tuple(points),
-        edges=base.edges,
-        triangles=base.triangles,
-        regions=base.regions,
-        code=base.code,
-        model=base.model,
-        slides_mm=None if base.slides_mm is None else np.concatenate([base.slides_mm, still]),
-    )
-
-
-def _parse_point(text: str) -> list[float]:
-    try:
-        x, y, z = (float(part) for part in text.split(","))
-    except ValueError:
-        raise AnymarkError(f"--point {text}: three numbers x,y,z in millimetres are needed") from None
-    if not np.isfinite([x, y, z]).all():
-        raise AnymarkError(f"--point {text}: not finite")
-    return [x, y, z]
 
 
 def _expand(names: Sequence[str]) -> tuple[list[Path], list[AnymarkError]]:

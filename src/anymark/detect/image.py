@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import stat
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,8 @@ from PIL import Image, UnidentifiedImageError
 from PIL.JpegImagePlugin import JpegImageFile
 
 from anymark.errors import AnymarkError
+
+T = TypeVar("T")
 
 MAX_WORKING_PIXELS = 64_000_000
 """Photos with more pixels are worked on at 1/2, 1/4 or 1/8 of their size, which bounds the memory they take."""
@@ -78,12 +81,43 @@ def open_photo(source: Source, max_pixels: int = MAX_WORKING_PIXELS) -> Photo:
     if not isinstance(source, str | os.PathLike):
         raise AnymarkError(f"{source!r:.80} is no photo: a file, a Pillow image or an array is")
     path = Path(source)
+    return _read(path, lambda image: _decode(str(path), image, max_pixels, draft=True))
+
+
+def open_picture(path: Path | str) -> Image.Image:
+    """A picture file as it is stored, with its transparency; of an animation, the first frame.
+
+    Raises:
+        AnymarkError: there is no such file, it is not an image, it is cut short or it is too large.
+    """
+
+    def decode(image: Image.Image) -> Image.Image:
+        try:
+            image.load()
+        except Exception as error:  # Pillow's readers raise whatever they stumble over
+            raise _damaged(str(path), error) from None
+        return image
+
+    return _read(Path(path), decode)
+
+
+def load_image(source: Source) -> npt.NDArray[np.uint8]:
+    """A photo at its full size as RGB uint8 (H, W, 3); see `open_photo`."""
+    return open_photo(source, max_pixels=MAX_JPEG_PIXELS).pixels
+
+
+def _read(path: Path, decode: Callable[[Image.Image], T]) -> T:
+    """What `decode` makes of a file's picture, which it must have read to its end.
+
+    Raises:
+        AnymarkError: there is no such file, or it is not an image.
+    """
     try:
         mode = path.stat().st_mode
         if not stat.S_ISREG(mode):  # to open a pipe would wait for whoever writes to it
             raise AnymarkError(f"{path}: {'a folder' if stat.S_ISDIR(mode) else 'a pipe or device'}, not an image")
         with path.open("rb") as file:
-            return _decode(str(path), _open_file(str(path), file), max_pixels, draft=True)
+            return decode(_open_file(str(path), file))
     except AnymarkError:
         raise
     except (OSError, ValueError) as error:  # a name may hold what no name can
@@ -91,11 +125,6 @@ def open_photo(source: Source, max_pixels: int = MAX_WORKING_PIXELS) -> Photo:
         raise AnymarkError(
             f"{str(path)!r:.200}: {said.lower()}" if "\0" in str(path) else f"{path}: {said.lower()}"
         ) from None
-
-
-def load_image(source: Source) -> npt.NDArray[np.uint8]:
-    """A photo at its full size as RGB uint8 (H, W, 3); see `open_photo`."""
-    return open_photo(source, max_pixels=MAX_JPEG_PIXELS).pixels
 
 
 def _open_file(name: str, file: BinaryIO) -> Image.Image:

@@ -130,7 +130,7 @@ def _fragments(
     # the corners' weights are affine in the pixel: at the first one of the triangle's box, and a step right and down
     right_b, down_b = (yc - ya) / area, (xa - xc) / area
     right_c, down_c = (ya - yb) / area, (xb - xa) / area
-    x, y = left + np.float32(0.5) - xa, top + np.float32(0.5) - ya
+    x, y = left.astype(np.float32) + 0.5 - xa, top.astype(np.float32) + 0.5 - ya
     first_b, first_c = x * right_b + y * down_b, x * right_c + y * down_c
 
     def each(values: npt.NDArray[Number]) -> npt.NDArray[Number]:
@@ -139,8 +139,9 @@ def _fragments(
     index = np.arange(int(pixels.sum()), dtype=np.int32) - each(np.cumsum(pixels, dtype=np.int32) - pixels)
     row = index // each(across)
     column = index - row * each(across)
-    b = each(first_b) + column * each(right_b) + row * each(down_b)
-    c = each(first_c) + column * each(right_c) + row * each(down_c)
+    right, below = column.astype(np.float32), row.astype(np.float32)
+    b = each(first_b) + right * each(right_b) + below * each(down_b)
+    c = each(first_c) + right * each(right_c) + below * each(down_c)
     inside = np.flatnonzero((b >= 0) & (c >= 0) & (b + c <= 1))
     of = each(np.arange(len(ids)))[inside]
     pixel = (top[of].astype(np.intp) + row[inside]) * width + left[of] + column[inside]

@@ -57,7 +57,9 @@ class DataRecipe:
     views: int = 4
     """Samples a photo; pairs or sequences a photo, where the preset makes these."""
     frames: int = 24
-    """Samples a sequence."""
+    """Samples a sequence, of each camera."""
+    cameras: int = 1
+    """Cameras around the head that see each frame of a sequence."""
     photos_a_shard: int = 48
     window_scale: float = 2.0
     """photos: side of the picture over the longer side of the face's box."""
@@ -68,7 +70,7 @@ class DataRecipe:
     def __post_init__(self) -> None:
         check_numbers(self, "sources", least=0)
         check_numbers(self, "size", least=32, most=2048)
-        check_numbers(self, "views", "frames", "photos_a_shard", least=1)
+        check_numbers(self, "views", "frames", "photos_a_shard", "cameras", least=1)
         check_numbers(self, "window_scale", least=ABOVE_0)
         check_numbers(self, "seed", least=0)
         if self.size % COARSE:
@@ -264,7 +266,7 @@ def make_shard(
                     if recipe.preset == "pairs":
                         yield from studio.pair(taken, recipe.shots, key, rng)
                     elif recipe.preset == "sequences":
-                        yield from studio.sequence(taken, recipe.shots, recipe.frames, key, rng)
+                        yield from studio.sequence(taken, recipe.shots, recipe.frames, recipe.cameras, key, rng)
                     else:
                         yield studio.show(taken, recipe.shots, key, rng, recipe.preset)
             except AnymarkError as error:

@@ -61,6 +61,8 @@ class ShotConfig:
     """Share of the shots under the photo's own light."""
     occluded: float = 0.35
     """Share of the shots with something before the face."""
+    passing: float = 0.0
+    """Share of the sequences in which a hand passes before the face, from one side to the other."""
     with_sheet: float = 0.8
     """Share of the shots with the photo's hair and dress around the head."""
     with_hair: float = 0.85
@@ -78,8 +80,8 @@ class ShotConfig:
     """on this share of the heads."""
 
     def __post_init__(self) -> None:
-        shares = "uniform", "kept_expression", "extreme", "own_light", "occluded", "with_sheet", "with_hair", "marked"
-        check_numbers(self, *shares, least=0, most=1)
+        check_numbers(self, "uniform", "kept_expression", "extreme", "own_light", least=0, most=1)
+        check_numbers(self, "occluded", "passing", "with_sheet", "with_hair", "marked", least=0, most=1)
         check_numbers(self, "yaw_deg", "pitch_deg", "roll_deg", "gaze_deg", least=0, most=90)
         check_numbers(self, "shift", least=0, most=1)
         check_numbers(self, "distance_mm", "face_share", least=ABOVE_0)
@@ -234,3 +236,14 @@ def moved(keys: Sequence[Draw], frames: int) -> Iterator[Draw]:
             expression=a.expression + part * (b.expression - a.expression),
             gaze=gaze,
         )
+
+
+def seen_from(draw: Draw, turn: Array, distance_mm: float) -> Draw:
+    """A shot as another camera takes it, which looks at the place so far before the first, from elsewhere.
+
+    Args:
+        turn: (3, 3) the first camera's frame -> this one's.
+    """
+    middle = np.array([0.0, 0.0, distance_mm])
+    place = turn @ (draw.t_camera_head_mm - middle) + middle
+    return replace(draw, R_camera_head=turn @ draw.R_camera_head, t_camera_head_mm=place)

@@ -26,7 +26,7 @@ from anymark.engine.pixels import Floats, look, to_display, to_linear
 from anymark.engine.render import Mesh, Renderer
 from anymark.engine.repose import Picture, Shot, Stage, Subject
 from anymark.engine.samples import Sample
-from anymark.engine.shots import Draw, ShotConfig, angles, draw_shot, moved
+from anymark.engine.shots import Draw, ShotConfig, angles, draw_shot, moved, seen_from
 from anymark.engine.texture import Atlas, Source
 from anymark.errors import AnymarkError
 from anymark.evaluate.photo_files import CROPS, PhotoTar
@@ -38,6 +38,11 @@ Array = npt.NDArray[np.floating]
 _OTHER_PHOTO = 0.25  # share of the pictures before another photo rather than a panorama
 _RENDERERS = 4  # kept open
 _KEY_FRAMES = 4  # shots that a sequence passes through
+_BETWEEN_CAMERAS_DEG = 35.0  # around the head
+_PASSING_MM = 260.0  # from the face's middle to where a hand comes from, and goes to
+
+UPRIGHT = np.diag([1.0, -1.0, -1.0])
+"""x right, y down, z forward against x right, y up, z backward."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,12 +187,24 @@ class Studio:
             yield self.picture(taken, scene, self.draw(taken, config, rng), f"{key}-{letter}", "pairs")
 
     def sequence(
-        self, taken: Taken, config: ShotConfig, frames: int, key: str, rng: np.random.Generator
+        self, taken: Taken, config: ShotConfig, frames: int, cameras: int, key: str, rng: np.random.Generator
     ) -> Iterator[Sample]:
-        """One head that moves smoothly before one camera, `KEY-000` and so on."""
+        """One head that moves smoothly before one camera, `KEY-000` and so on; or before several around it that do not
+        move, `KEY-c0-000`, one camera after another."""
         scene = self.scene(taken, config, rng)
-        for number, draw in enumerate(moved(self.draws(taken, config, rng), frames)):
-            yield self.picture(taken, scene, draw, f"{key}-{number:03d}", "sequences", {"frame": number})
+        keys = self.draws(taken, config, rng)
+        passing = config.passing > 0 and rng.random() < config.passing
+        for camera in range(cameras):
+            name = key if cameras == 1 else f"{key}-c{camera}"
+            said = {} if cameras == 1 else {"camera": camera}
+            around = np.radians(_BETWEEN_CAMERAS_DEG) * (camera - (cameras - 1) / 2)
+            turn = exponential(np.array([[0.0, -around, 0.0]]))[0]
+            lit = replace(scene, R_environment_camera=scene.R_environment_camera @ UPRIGHT @ turn.T @ UPRIGHT)
+            for number, draw in enumerate(moved(keys, frames)):
+                shot = seen_from(draw, turn, float(keys[0].t_camera_head_mm[2]))
+                passed = number / max(frames - 1, 1) if passing else None
+                numbered = {"frame": number, **said}
+                yield self.picture(taken, lit, shot, f"{name}-{number:03d}", "sequences", numbered, passed)
 
     def draws(self, taken: Taken, config: ShotConfig, rng: np.random.Generator) -> list[Draw]:
         """The shots that a sequence passes through, near one another and through one lens."""
@@ -235,15 +252,27 @@ class Studio:
         )
 
     def picture(
-        self, taken: Taken, scene: Scene, draw: Draw, key: str, dataset: str, record: dict[str, Any] | None = None
+        self,
+        taken: Taken,
+        scene: Scene,
+        draw: Draw,
+        key: str,
+        dataset: str,
+        record: dict[str, Any] | None = None,
+        passed: float | None = None,
     ) -> Sample:
-        """A subject as a shot shows it in a scene."""
+        """A subject as a shot shows it in a scene.
+
+        Args:
+            passed: 0..1 how far a hand has come on its way past the face; None: there is none on its way.
+        """
         rng = np.random.default_rng(scene.seed)  # the same for all pictures of a scene
         straight = self.rig.vertices_mm(taken.identity, draw.expression)
         turns = taken.turns if draw.gaze is None else np.tile(gaze_turn(*draw.gaze), (2, 1, 1))
         vertices = turned_eyes(self.rig, straight[None], turns[None])[0].astype(np.float32)
-        upright = np.diag([1.0, -1.0, -1.0])
-        things = self.things(taken, vertices, rng) if scene.occluded else ()
+        things = self.things(taken, vertices, rng) if scene.occluded and passed is None else ()
+        if passed is not None:
+            things = self.passing(taken, vertices, passed, rng)
         shot = Shot(
             vertices,
             draw.R_camera_head,
@@ -251,7 +280,7 @@ class Studio:
             draw.focal_px,
             draw.principal_px,
             scene.environment,
-            scene.R_environment_camera @ upright @ draw.R_camera_head,
+            scene.R_environment_camera @ UPRIGHT @ draw.R_camera_head,
             scene.shine,
             scene.with_sheet,
             scene.with_hair,
@@ -284,9 +313,22 @@ class Studio:
             return glasses(self.head, vertices, rng)
         if kind < 0.65:
             return mask(self.head, vertices, vertex_normals(vertices, self.head.triangles), rng)
+        return self.hand(taken, vertices, rng)
+
+    def hand(self, taken: Taken, vertices: Array, rng: np.random.Generator) -> list[Thing]:
+        """A hand of the subject's colour before the face."""
         size = self.stage.atlas.size
         skin = np.median(taken.subject.skin.colour[size // 4 : size // 2, size // 3 : 2 * size // 3], (0, 1))
         return hand(self.assets, vertices, skin * rng.uniform(0.7, 1.2), rng)
+
+    def passing(self, taken: Taken, vertices: Array, passed: float, rng: np.random.Generator) -> Sequence[Thing]:
+        """A hand that has come so far (0..1) from beyond one side of the face to beyond the other."""
+        across = float(rng.choice([-1.0, 1.0])) * (2 * passed - 1) * _PASSING_MM
+        middle = vertices[self._face, 0].mean()
+        things = self.hand(taken, vertices, rng)
+        start = things[0].vertices_mm[:, 0].mean()
+        step = np.array([middle + across - start, 0, 0], np.float32)
+        return [replace(thing, vertices_mm=thing.vertices_mm + step) for thing in things]
 
     def background(self, scene: Scene, focal: float, rng: np.random.Generator) -> Floats:
         """(S, S, 3) linear: the panorama behind the head, or a piece of another photo, often out of focus."""
@@ -304,7 +346,7 @@ class Studio:
             blur = rng.uniform(2.0, 10.0)
         else:
             wide = min(focal, 1.6 * size)  # a panorama has too few pixels for a long lens
-            picture = view(environment.picture, size, wide, scene.R_environment_camera @ np.diag([1.0, -1.0, -1.0]))
+            picture = view(environment.picture, size, wide, scene.R_environment_camera @ UPRIGHT)
             blur = rng.uniform(0.0, 4.0)
         return np.asarray(cv2.GaussianBlur(picture, (0, 0), blur), np.float32) if blur > 0.5 else picture
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import coo_matrix, csr_matrix, diags, spmatrix
-from scipy.sparse.linalg import splu
+from scipy.sparse import csr_matrix, spmatrix
 
+from anymark.apps.film import film, stiffness
 from anymark.canonical import CanonicalHead
 from anymark.canonical.head import SKIN
 from anymark.engine.pixels import Floats, fill, sample, to_linear
@@ -21,8 +21,6 @@ PARTS = (*SKIN, "shoulders")
 
 _GRAZING, _FACING = 0.2, 0.6  # cosines to the line of sight between which a texel gains its full weight
 _HIDDEN_MM = 4.0  # a texel so far behind what is seen is hidden
-_TRUST = 10.0  # a known vertex against the smoothness between neighbours
-_DRIFT = 0.002  # and against what is known on the average
 _STRANDS = 0.22  # log contrast of hair that no photo shows
 _SHIFT = 4  # fractional bits of cv2's polygon corners
 
@@ -68,7 +66,7 @@ class Atlas:
         on_scalp = head.part[self.triangles] == head.part_names.index("scalp")
         count = len(head.vertices_mm)
         self._regions = [
-            (texels, _stiffness(head.triangles[self.triangles[triangles]], count))
+            (texels, stiffness(head.triangles[self.triangles[triangles]], count))
             for texels, triangles in ((self._scalp, on_scalp), (~self._scalp, ~on_scalp))
         ]
         rng = np.random.default_rng(0)
@@ -89,8 +87,8 @@ class Atlas:
         that no filter reads what is no head.
         """
         smooth = np.zeros_like(values)
-        for texels, stiffness in self._regions:
-            smooth[texels] = self._smooth(values[texels], known[texels], texels, stiffness)
+        for texels, stiff in self._regions:
+            smooth[texels] = self._smooth(values[texels], known[texels], texels, stiff)
         smooth = np.where(self._scalp[:, None], smooth * self._strands, smooth)
         image = np.zeros((self.size, 2 * self.size, values.shape[1]), np.float32)
         image[self.rows, self.columns] = known[:, None] * values + (1 - known[:, None]) * smooth
@@ -100,19 +98,10 @@ class Atlas:
             image[:, tile] = fill(image[:, tile], weights[:, tile])
         return image
 
-    def _smooth(self, values: Array, known: Array, texels: npt.NDArray[np.bool_], stiffness: spmatrix) -> Array:
+    def _smooth(self, values: Array, known: Array, texels: npt.NDArray[np.bool_], stiff: spmatrix) -> Array:
         """Values of some texels, from those of them that are known, as smooth as a soap film over their surface."""
         vertices, weights = self.vertices[texels], self.weights[texels]
-        weight = (weights * known[:, None]).ravel().clip(0)
-        count = len(self.head.vertices_mm)
-        total = np.bincount(vertices.ravel(), weight, count)
-        columns = [np.bincount(vertices.ravel(), weight * np.repeat(v, 3), count) for v in values.T]
-        mean = np.stack(columns, 1) / np.maximum(total, 1e-6)[:, None]
-        overall = (values * known[:, None]).sum(0) / max(float(known.sum()), 1e-6)
-        trust = _TRUST * np.minimum(total, 1.0)  # of a vertex with a texel's worth of what is known
-        system = stiffness + diags(trust + _DRIFT)
-        film = splu(system.tocsc()).solve(trust[:, None] * mean + _DRIFT * overall)
-        return np.einsum("nk,nkc->nc", weights, film[vertices])
+        return np.einsum("nk,nkc->nc", weights, film(stiff, values, known, vertices, weights)[vertices])
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,14 +180,6 @@ def skin_likeness(atlas: Atlas, colour: Array, weight: Array) -> Floats:
     outer = face & ((np.abs(canonical[:, 0]) > 50) | (canonical[:, 1] < -70))
     judged = outer | np.isin(atlas.part, [parts.index(p) for p in ("right ear", "left ear", "neck")])
     return np.where(judged, like, 1).astype(np.float32)
-
-
-def _stiffness(triangles: npt.NDArray[np.integer], count: int) -> spmatrix:
-    """The graph Laplacian of a mesh's edges."""
-    edges = np.vstack([triangles[:, pair] for pair in ((0, 1), (1, 2), (2, 0))])
-    near = coo_matrix((np.ones(2 * len(edges)), np.hstack([edges.T, edges.T[::-1]])), (count, count)).tocsr()
-    near.data[:] = 1.0
-    return diags(np.asarray(near.sum(1)).ravel()) - near
 
 
 def _barycentric(corners: Array, points: Array) -> Array:

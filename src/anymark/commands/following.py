@@ -1,0 +1,240 @@
+"""Following heads through a video, as all commands do that take one: in a journal that a stopped run goes on from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import sys
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+from tyro.conf import arg
+
+from anymark import __version__
+from anymark.canonical import Layout
+from anymark.detect.detector import Detector
+from anymark.detect.locate import SEARCH_PX
+from anymark.detect.model import Model
+from anymark.errors import AnymarkError
+from anymark.signals import stopped_by_sigterm
+from anymark.video import Track, Tracker, Video, open_video
+from anymark.video.journal import Journal
+from anymark.video.sequence import ImageSequence
+from anymark.video.smoothing import Smoothing, smooth_rows
+
+_SHOWN_EVERY_S = 0.2
+_SLACK_S = 1.0  # the last frame is not shown for longer
+
+
+@dataclass(kw_only=True)
+class Following(ABC):
+    """The options of commands that follow heads, and how they do it."""
+
+    smooth: Smoothing = "none"
+    """Make it steadier: causal as if frames came one by one, offline with all frames known, which does not lag."""
+    max_heads: Annotated[int | None, arg(metavar="N")] = None
+    """Follow N heads only, the largest; while all are there, no others are searched for."""
+    search_px: Annotated[int, arg(metavar="N")] = SEARCH_PX
+    """Longest side at which a frame is searched for its smallest faces; they must be about 20 px wide there."""
+    rate: Annotated[float | None, arg(metavar="FPS")] = None
+    """Frames a second of an image sequence; 24 unless given."""
+    exposure: Annotated[float, arg(metavar="STOPS")] = 0.0
+    """Exposure of .exr pictures."""
+    threads: Annotated[int | None, arg(metavar="N")] = None
+    """Threads of the decoder and of each network; all cores unless given."""
+    model: Annotated[str, arg(metavar="NAME|DIR")] = "small"
+    """Landmark model."""
+    locator: Annotated[str, arg(metavar="NAME|DIR")] = "locator"
+    """Model that finds the heads."""
+
+    def run(self) -> int:
+        """Do it; returns the exit code: 0, or 130 where the user stopped it.
+
+        Raises:
+            AnymarkError: something that was given is bad, or a frame's numbers are not finite.
+        """
+        with stopped_by_sigterm():
+            try:
+                return self.work()
+            except KeyboardInterrupt as stop:
+                if not stop.args:
+                    raise
+                complain(str(stop))
+                return 130
+
+    @abstractmethod
+    def work(self) -> int:
+        """What the command is for; returns the exit code."""
+
+    def check_numbers(self) -> None:
+        """That the options are within their ranges.
+
+        Raises:
+            AnymarkError: one is not.
+        """
+        if self.max_heads is not None and self.max_heads < 1:
+            raise AnymarkError(f"--max-heads {self.max_heads}: must be at least 1")
+
+    def open(self, name: str) -> Video:
+        """The video of that name; gaps of a sequence are told of.
+
+        Raises:
+            AnymarkError: there is none, or an option does not apply to it.
+        """
+        video = open_video(name, self.rate, self.exposure, self.threads)
+        if isinstance(video, ImageSequence) and video.gaps:
+            complain(f"{video.name}: no picture has number {video.gaps[0]}; gaps: {len(video.gaps)}")
+        return video
+
+    def detector(self) -> Detector:
+        """Loaded and verified.
+
+        Raises:
+            AnymarkError: a bad model.
+        """
+        detector = Detector(self.model, self.locator, threads=self.threads, search_px=self.search_px)
+        detector.load()
+        return detector
+
+    @contextmanager
+    def followed(self, video: Video, layout: Layout, detector: Detector, out: Path) -> Iterator[Track]:
+        """The heads of a video, as many rows as there are mapped from files beside `out`; these are removed when the
+        block ends well, and the run is over.
+
+        Raises:
+            AnymarkError: a frame's numbers are not finite, none could be decoded, or another run is at work there.
+            KeyboardInterrupt: the user stopped it; another run like this one goes on, and the message says so.
+        """
+        journal = Journal(out.with_name(out.name + ".part"), self._as_values(video, layout), layout)
+        try:
+            _follow(video, Tracker(detector, layout, self.max_heads), journal)
+            yield self._smoothed(journal.track(video), journal)
+            journal.remove()
+        except KeyboardInterrupt:
+            said = f"{video.name}: stopped after {journal.frames} frames; the same command goes on"
+            raise KeyboardInterrupt(said) from None
+        finally:
+            journal.close()
+
+    def _as_values(self, video: Video, layout: Layout) -> dict[str, Any]:
+        """What a stopped run must have in common with this one to be gone on with."""
+        slides = b"" if layout.slides_mm is None else layout.slides_mm.tobytes()
+        points = hashlib.sha256(layout.points_mm.tobytes() + slides).hexdigest()
+        return {
+            "version of anymark": __version__,
+            "video": {"name": video.name, **video.fingerprint()},
+            "layout": {"name": layout.name, "points_mm": points, "code": layout.code},
+            "model": _digest(Model(self.model, "landmarks").card),
+            "locator": _digest(Model(self.locator, "locator").card),
+            "--max-heads": self.max_heads,
+            "--search-px": self.search_px,
+            "--rate": self.rate,
+            "--exposure": self.exposure,
+        }
+
+    def _smoothed(self, track: Track, journal: Journal) -> Track:
+        """As `anymark.video.smooth`, but into a file: the clip may be longer than memory is large."""
+        if self.smooth == "none":
+            return track
+        rows = journal.scratch("smoothed")
+        smooth_rows(track.rows, rows, track.time_s, self.smooth)
+        return replace(track, smooth=self.smooth, rows=rows)
+
+
+def report(video: Video, track: Track) -> None:
+    """A line a head; what could not be decoded on stderr."""
+    frames, failed = len(track.pts), np.flatnonzero(~track.decoded)
+    if len(failed):
+        complain(f"{video.name}: {len(failed)} of {frames} frames failed to decode, frame {failed[0]} first")
+    lasted = float(track.time_s[-1] - track.time_s[0])
+    if video.duration_s is not None and lasted + _SLACK_S < video.duration_s:
+        complain(f"{video.name}: breaks off after {lasted:.1f} of {video.duration_s:.1f} s")
+    if not track.ids:
+        print(f"{video.name}  {frames} frames  no face")
+    for number in track.ids:
+        seen = track.rows["frame"][track.rows["head"] == number]
+        first, last = int(seen[0]), int(seen[-1])
+        print(
+            f"{video.name}  head {number}  {len(seen)} of {frames} frames  {first}-{last}"
+            f"  {track.time_s[first]:.3f}-{track.time_s[last]:.3f} s"
+        )
+
+
+def remove_stale(target: Path) -> None:
+    """What `anymark.files.atomic` had written of a file when its process was killed; it may be as large as that."""
+    place = Path(os.path.realpath(target))
+    left_over = re.compile(rf"\.{re.escape(place.name)}\.\d+\.tmp")
+    with suppress(OSError):  # there is no such folder yet, or another process still writes
+        for path in place.parent.iterdir():
+            if left_over.fullmatch(path.name):
+                path.unlink()
+
+
+@contextmanager
+def progress(done: str, start: int, total: int | None) -> Iterator[Callable[[int], None]]:
+    """A line on the terminal that the next print writes over, with how many frames a second; nothing for logs."""
+    began = shown = time.monotonic()
+
+    def show(frames: int) -> None:
+        nonlocal shown
+        now = time.monotonic()
+        if now - shown >= _SHOWN_EVERY_S:
+            shown = now
+            rate = (frames - start) / (now - began)
+            print(
+                f"\r{frames}/{total or '?'} frames {done}  {rate:.1f} fps\x1b[K", end="\r", file=sys.stderr, flush=True
+            )
+
+    terminal = sys.stderr.isatty()
+    try:
+        yield show if terminal else lambda frames: None
+    finally:
+        if terminal:
+            print("\r\x1b[K", end="\r", file=sys.stderr, flush=True)
+
+
+def complain(problem: AnymarkError | str) -> None:
+    """A line on stderr."""
+    print(f"anymark: {problem}", file=sys.stderr, flush=True)
+
+
+def _follow(video: Video, tracker: Tracker, journal: Journal) -> None:
+    """Track the frames that are not in the journal yet.
+
+    Raises:
+        AnymarkError: a frame's numbers are not finite, or no frame could be decoded.
+    """
+    if journal.ended:
+        return
+    if journal.state is not None:
+        tracker.resume(journal.state)
+        complain(f"{video.name}: goes on at frame {journal.frames}")
+    failed = 0
+    with progress("tracked", journal.frames, video.expected) as show:
+        for frame in video.frames(journal.frames):
+            failed += frame.pixels is None
+            if frame.pixels is None and failed == 1:  # there may be thousands; the report counts them
+                complain(f"{video.name}: frame {frame.index} at {frame.time_s:.3f} s: {frame.problem}")
+            try:
+                heads = tracker.step(frame)
+                journal.add(frame, heads, tracker.state())
+            except AnymarkError as error:
+                raise AnymarkError(f"{video.name}: {error}") from None
+            show(journal.frames)
+    if not journal.any_decoded:
+        journal.remove()
+        raise AnymarkError(f"{video.name}: none of {journal.frames} frames could be decoded")
+    journal.end()
+
+
+def _digest(card: dict[str, Any]) -> str:
+    """Of all that a model's card says: its files' SHA-256, and the numbers that results depend on, too."""
+    return hashlib.sha256(json.dumps(card, sort_keys=True).encode()).hexdigest()

@@ -130,7 +130,7 @@ def closest_on_surface(
         distance = np.sqrt(np.maximum((chunk**2).sum(1)[:, None] + (centres**2).sum(1) - 2 * chunk @ centres.T, 0))
         # a triangle farther off than the nearest centre cannot hold the nearest point; 1e-3 mm for rounding
         point, triangle = np.nonzero(distance - radii <= distance.min(1, keepdims=True) + 1e-3)
-        barycentric, distance2 = _closest_on_triangles(chunk[point], *np.moveaxis(corners[triangle], 1, 0))
+        barycentric, distance2 = closest_on_triangles(chunk[point], *np.moveaxis(corners[triangle], 1, 0))
         order = np.lexsort((distance2, point))
         best = order[np.searchsorted(point[order], np.arange(len(chunk)))]
         ids[start : start + len(chunk)] = triangle[best]
@@ -149,7 +149,7 @@ def _load() -> CanonicalHead:
     return CanonicalHead(**arrays, part_names=part_names, regions=regions)
 
 
-def _closest_on_triangles(
+def closest_on_triangles(
     points: npt.NDArray[np.float64],
     a: npt.NDArray[np.float64],
     b: npt.NDArray[np.float64],

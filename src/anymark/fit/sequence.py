@@ -96,10 +96,7 @@ def _solve(problem: Problem, state: State, smooth: Smoothness | None) -> tuple[S
     s, (low, high) = problem.settings, problem.bounds
     n, frames = problem.identities, len(problem)
     own = np.r_[0:POSE, POSE + n : POSE + len(problem.shapes)]  # a frame's unknowns; the others are the identity's
-    stiffness = np.zeros(len(own))
-    if smooth is not None:
-        spread = np.r_[np.full(3, smooth.rotation_rad), np.full(3, smooth.translation_mm)]
-        stiffness = np.r_[spread, np.full(len(own) - POSE, smooth.expression)] ** -2.0
+    stiffness = np.zeros(len(own)) if smooth is None else _stiffness(smooth, len(own) - POSE)
     total, residual = _total(problem, state, stiffness)
     damping, converged = 1e-3, False
     for _ in range(3 * s.rounds):
@@ -124,6 +121,40 @@ def _solve(problem: Problem, state: State, smooth: Smoothness | None) -> tuple[S
                 converged = bool(np.isfinite(total))  # no step helps any more
                 break
     return state, residual, converged
+
+
+def smoothed(
+    matrices: Array, gradients: Array, rotations: Array, places: Array, expressions: Array, smooth: Smoothness
+) -> tuple[Array, Array, Array]:
+    """States of the T frames of a video that are best each by itself, made near one another: one step of
+    Gauss-Newton's.
+
+    Args:
+        matrices: (T, 6 + E, 6 + E) of each frame's cost; zero where nothing is known of it.
+        gradients: (T, 6 + E) half of each one's.
+        rotations: (T, 3, 3), turned by steps from the left.
+        places: (T, 3) millimetres.
+        expressions: (T, E) in 0..1.
+
+    Returns:
+        Rotations, places and expressions.
+    """
+    state = State(rotations, places, expressions)
+    stiffness = _stiffness(smooth, expressions.shape[1])
+    gap = _gaps(state, 0)
+    pulled = gradients.copy()
+    pulled[:-1] -= stiffness * gap
+    pulled[1:] += stiffness * gap
+    own, none = np.arange(len(stiffness)), 0
+    step = _bounded_arrow_step(matrices, pulled, own, stiffness, 0.0, -expressions, 1 - expressions, none)
+    state = state.moved(step, np.zeros(expressions.shape[1]), np.ones(expressions.shape[1]))
+    return state.R_camera_head, state.t_camera_head_mm, state.c
+
+
+def _stiffness(smooth: Smoothness, expressions: int) -> Array:
+    """(6 + E,) inverse variances of what changes from one frame to the next."""
+    spread = np.r_[np.full(3, smooth.rotation_rad), np.full(3, smooth.translation_mm)]
+    return np.r_[spread, np.full(expressions, smooth.expression)] ** -2.0
 
 
 def _gaps(state: State, identities: int) -> Array:

@@ -13,6 +13,7 @@ from anymark.commands.eval.cofw68 import Cofw68
 from anymark.commands.eval.face_synthetics import FaceSynthetics
 from anymark.commands.eval.facelab189 import Facelab189
 from anymark.commands.eval.photos import Photos
+from anymark.commands.eval.points import Points
 from anymark.commands.eval.pose import Pose
 from anymark.commands.eval.samples import Samples
 from anymark.commands.eval.sigma import Sigma
@@ -44,6 +45,7 @@ class Eval:
             | Annotated[Sigma, subcommand("sigma")]
             | Annotated[Stability, subcommand("stability")]
             | Annotated[Video, subcommand("video")]
+            | Annotated[Points, subcommand("points")]
         ]
     ]
 

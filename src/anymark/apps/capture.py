@@ -1,0 +1,415 @@
+"""Performance capture: a rig fitted to dense landmarks of one or several calibrated views of a clip (Continuous
+Landmark Detection, section 4.6).
+
+The person has one identity in all frames; each frame has a pose and expression weights within 0 and 1, near those of
+the frames beside it. Everything is in millimetres at the head's distance. With 50,000 landmarks the gradient is that of
+all of them; Gauss-Newton's matrix is that of some hundred, spread evenly: it only says how far to go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from anymark.errors import AnymarkError
+from anymark.fit import Points, Rig
+from anymark.fit.problem import POSE, exponential, orthographic
+from anymark.fit.sequence import Smoothness, smoothed
+from anymark.fit.solve import bounded_step
+
+Array = npt.NDArray[np.float64]
+Floats = npt.NDArray[np.float32]
+
+LEAST_POINTS = 12
+"""Landmarks that a rig is fitted to."""
+
+
+@dataclass(frozen=True)
+class CaptureSettings:
+    """What landmarks weigh against priors."""
+
+    noise_mm: float = 2.0
+    """Standard deviation of a landmark of median sigma."""
+    alike: float = 100.0
+    """Landmarks err together: however many there are, they count as about so many."""
+    identity: float = 1.0
+    """Standard deviation of an identity coefficient."""
+    expression: float = 0.35
+    """Standard deviation of an expression weight."""
+    smooth: Smoothness = field(default_factory=Smoothness)
+    """Of what changes from one frame to the next."""
+    key_frames: int = 24
+    """Frames, spread evenly, that the identity is told from."""
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """What one camera saw of L landmarks in T frames. The world is any frame that the cameras share."""
+
+    xy_px: npt.NDArray[np.floating]
+    """(T, L, 2) pixels; NaN in frames without the head."""
+    sigma_px: npt.NDArray[np.floating]
+    """(T, L)"""
+    focal_px: Array
+    """(T,)"""
+    principal_px: Array
+    """(T, 2)"""
+    R_view_world: Array
+    """(3, 3)"""
+    t_view_world_mm: Array
+    """(3,)"""
+
+    @classmethod
+    def alone(
+        cls,
+        xy_px: npt.NDArray[np.floating],
+        sigma_px: npt.NDArray[np.floating],
+        focal_px: float,
+        principal_px: npt.ArrayLike,
+    ) -> View:
+        """The only camera, whose frame is the world's, with one lens for all of the clip."""
+        count = len(xy_px)
+        principal = np.broadcast_to(np.asarray(principal_px, np.float64), (count, 2))
+        return cls(xy_px, sigma_px, np.full(count, float(focal_px)), principal, np.eye(3), np.zeros(3))
+
+
+@dataclass(frozen=True, eq=False)
+class Capture:
+    """A rig through T frames."""
+
+    identity: Array
+    """(I,)"""
+    expression: Array
+    """(T, E) in 0..1."""
+    R_world_head: Array
+    """(T, 3, 3)"""
+    t_world_head_mm: Array
+    """(T, 3)"""
+    residual_px: Array
+    """(T,) mean distance of the landmarks to where the rig has them, over the views; NaN in frames without the head."""
+
+    def vertices_mm(self, rig: Rig, frame: int) -> Floats:
+        """(V, 3) the rig's vertices in one frame, head frame."""
+        return rig.vertices_mm(self.identity, self.expression[frame])
+
+
+@dataclass(frozen=True, eq=False)
+class _State:
+    """One frame: pose and coefficients (K,)."""
+
+    rotation: Array
+    place: Array
+    c: Array
+
+    def moved(self, step: Array, low: Array, high: Array) -> _State:
+        return _State(
+            exponential(step[None, :3])[0] @ self.rotation,
+            self.place + step[3:POSE],
+            np.clip(self.c + step[POSE:], low, high),
+        )
+
+
+class _Looked(NamedTuple):
+    """What a state of one frame comes to."""
+
+    cost: float
+    gradient: Array
+    """(6 + K,) half of it."""
+    matrix: Array
+    """(6 + K, 6 + K) of Gauss and Newton."""
+    residual_px: float
+    """Mean distance of the landmarks to where the rig has them."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Shot:
+    """One view of one frame: L landmarks as rays, with weights whose sum does not depend on how many there are."""
+
+    rays: Floats
+    """(L, 2) X / Z and Y / Z."""
+    weight: Floats
+    """(L,)"""
+    turn: Floats
+    """(3, 3) R_view_world"""
+    shift: Floats
+    """(3,)"""
+    focal_px: float
+
+    def some(self, index: npt.NDArray[np.intp]) -> _Shot:
+        """The same of some landmarks, which weigh as much as all."""
+        weight = self.weight[index]
+        weight = weight * np.float32(self.weight.sum() / max(float(weight.sum()), 1e-12))
+        return replace(self, rays=self.rays[index], weight=weight)
+
+
+class _Model:
+    """L points that move linearly with K coefficients, of which every n-th says what Gauss-Newton's matrix is."""
+
+    def __init__(self, neutral: Array, shapes: Floats, prior: Array, low: Array, high: Array) -> None:
+        self.neutral = np.ascontiguousarray(neutral, np.float32)
+        self.flat = np.ascontiguousarray(shapes.reshape(len(shapes), -1), np.float32)  # (K, 3 L)
+        self.prior, self.low, self.high = prior, low, high
+        self.some = np.arange(0, len(neutral), max(1, len(neutral) // _SOME))
+        self.few = np.ascontiguousarray(shapes[:, self.some].transpose(1, 2, 0), np.float32)  # (S, 3, K)
+
+    def points(self, c: Array) -> Floats:
+        """(L, 3) head frame."""
+        return self.neutral + (c.astype(np.float32) @ self.flat).reshape(-1, 3)
+
+    def look(self, shots: Sequence[_Shot], state: _State) -> _Looked:
+        """What a state of one frame comes to."""
+        turned = self.points(state.c) @ state.rotation.T.astype(np.float32)
+        force = np.zeros_like(turned)
+        size = POSE + len(self.flat)
+        matrix, cost, residual = np.zeros((size, size)), 0.0, []
+        for shot in shots:
+            seen = (turned + state.place.astype(np.float32)) @ shot.turn.T + shot.shift
+            away = float(shot.turn[2] @ state.place + shot.shift[2])
+            if away <= 0:  # behind the camera
+                cost = np.inf
+            depth = np.maximum(seen[:, 2:], 1.0)
+            ratio = seen[:, :2] / depth
+            off = (ratio - shot.rays) * np.float32(away)
+            pulled = off * shot.weight[:, None]
+            cost += float((pulled * off).sum())
+            residual.append(float(np.hypot(*off.T).mean()) * shot.focal_px / away)
+            pulled *= np.float32(away) / depth
+            force += np.column_stack([pulled, -(pulled * ratio).sum(1)]) @ shot.turn
+            matrix += self._matrix(shot, state, turned[self.some], depth[self.some], ratio[self.some], away)
+        gradient = np.empty(size)
+        gradient[:3] = np.cross(turned, force).sum(0)
+        gradient[3:POSE] = force.sum(0)
+        gradient[POSE:] = self.flat @ (force @ state.rotation.astype(np.float32)).ravel()
+        gradient[POSE:] += self.prior * state.c
+        tail = np.arange(POSE, size)
+        matrix[tail, tail] += self.prior
+        cost += float((self.prior * state.c**2).sum())
+        return _Looked(cost, gradient, matrix, float(np.mean(residual)))
+
+    def _matrix(self, shot: _Shot, state: _State, turned: Floats, depth: Floats, ratio: Floats, away: float) -> Array:
+        """Gauss-Newton's matrix of one view, of some points for all."""
+        count = len(turned)
+        move = np.zeros((count, 3, POSE + len(self.flat)), np.float32)
+        x, y, z = turned.T
+        move[:, 0, 1], move[:, 0, 2] = z, -y
+        move[:, 1, 0], move[:, 1, 2] = -z, x
+        move[:, 2, 0], move[:, 2, 1] = y, -x
+        move[:, [0, 1, 2], [3, 4, 5]] = 1.0
+        move[..., POSE:] = np.matmul(state.rotation.astype(np.float32), self.few)
+        move = np.matmul(shot.turn, move)
+        weight = shot.weight[self.some]
+        root = np.sqrt(weight * (shot.weight.sum() / max(float(weight.sum()), 1e-12)))[:, None] * (away / depth)
+        rows = [(move[:, a] - ratio[:, a, None] * move[:, 2]) * root for a in (0, 1)]
+        flat = np.concatenate(rows)
+        return (flat.T @ flat).astype(np.float64)
+
+
+_SOME = 2000  # points that the matrix is told from
+_OF_IDENTITY = 4000  # points that the identity is
+_ROUNDS, _FEW_ROUNDS = 25, 3  # of a frame alone, and of one that begins where the frame before ended
+_TOLERANCE = 1e-3  # of the cost
+_FIRST_DAMPING, _LEAST_DAMPING, _HOPELESS = 1e-3, 1e-6, 1e3
+_LEAST_SIGMA = 0.3  # of the median: no landmark is believed more
+
+
+def capture(rig: Rig, points: Points, views: Sequence[View], settings: CaptureSettings | None = None) -> Capture:
+    """Fit a rig to a clip.
+
+    Args:
+        rig: In millimetres.
+        points: Where the L landmarks lie on it.
+        views: At least one, all of the same T frames.
+        settings: What landmarks weigh.
+
+    Raises:
+        AnymarkError: shapes disagree, fewer than `LEAST_POINTS` landmarks, or no frame shows the head.
+    """
+    settings = settings or CaptureSettings()
+    shots = [_shots(views, frame, settings) for frame in range(_checked(points, views))]
+    seen = [frame for frame, each in enumerate(shots) if each]
+    if not seen:
+        raise AnymarkError("capture: no frame shows the head")
+    neutral, shapes = rig.linear(points)
+    identities = len(rig.identity_mm)
+    identity = np.zeros(identities)
+    if identities:
+        keys = [seen[i] for i in np.unique(np.linspace(0, len(seen) - 1, settings.key_frames).round().astype(int))]
+        some = np.arange(0, len(points), max(1, len(points) // _OF_IDENTITY))
+        thin = [[each.some(some) for each in shots[i]] for i in keys]
+        identity = _identity(neutral[some], shapes[:, some], identities, thin, settings)
+    own = neutral + np.tensordot(identity.astype(np.float32), shapes[:identities], 1)
+    return _expressions(own, shapes[identities:], identity, shots, settings)
+
+
+def _expressions(
+    own: Array, shapes: Floats, identity: Array, shots: Sequence[Sequence[_Shot]], settings: CaptureSettings
+) -> Capture:
+    """The frames one after another, each from where the one before ended; then all of them together, made smooth."""
+    count = len(shapes)
+    model = _Model(own, shapes, np.full(count, settings.expression**-2.0), np.zeros(count), np.ones(count))
+    states: list[_State] = []
+    looked: list[_Looked] = []
+    nothing = _Looked(0.0, np.zeros(POSE + count), np.zeros((POSE + count, POSE + count)), np.nan)
+    last: _State | None = None
+    for each in shots:
+        if each:
+            start = _start(model, each) if last is None else last
+            last, found = _solve(model, each, start, _ROUNDS if last is None else _FEW_ROUNDS)
+        states.append(last or _start(model, next(other for other in shots if other)))
+        looked.append(found if each else nothing)
+    rotation, place, c = (np.stack([getattr(s, key) for s in states]) for key in ("rotation", "place", "c"))
+    if len(states) > 1:
+        matrices, gradients = (np.stack([getattr(each, key) for each in looked]) for key in ("matrix", "gradient"))
+        rotation, place, c = smoothed(matrices, gradients, rotation, place, c, settings.smooth)
+    return Capture(identity, c, rotation, place, np.array([each.residual_px for each in looked]))
+
+
+def _identity(
+    neutral: Array, shapes: Floats, identities: int, shots: Sequence[Sequence[_Shot]], settings: CaptureSettings
+) -> Array:
+    """(I,) of the person, from some frames: all unknowns of each frame, and the identity of them all, in turn."""
+    count = len(shapes)
+    expressions = count - identities
+    share = settings.identity**-2.0 / len(shots)  # the prior of what all frames have counts once
+    prior = np.r_[np.full(identities, share), np.full(expressions, settings.expression**-2.0)]
+    low = np.r_[np.full(identities, -np.inf), np.zeros(expressions)]
+    high = np.r_[np.full(identities, np.inf), np.ones(expressions)]
+    model = _Model(neutral, shapes, prior, low, high)
+    states = [_start(model, each) for each in shots]
+    looked = [model.look(each, state) for each, state in zip(shots, states, strict=True)]
+    damping = _FIRST_DAMPING
+    for _ in range(_ROUNDS):
+        steps = _arrow_steps(model, looked, states, identities, damping)
+        trials = [state.moved(step, low, high) for state, step in zip(states, steps, strict=True)]
+        tried = [model.look(each, state) for each, state in zip(shots, trials, strict=True)]
+        before, after = (sum(each.cost for each in some) for some in (looked, tried))
+        if after <= before:
+            states, looked, damping = trials, tried, max(damping / 10, _LEAST_DAMPING)
+            if before - after < _TOLERANCE * before:
+                break
+        else:
+            damping *= 10
+            if damping > _HOPELESS:
+                break
+    return states[0].c[:identities]
+
+
+def _arrow_steps(
+    model: _Model, looked: Sequence[_Looked], states: Sequence[_State], identities: int, damping: float
+) -> list[Array]:
+    """A step of each frame (6 + K,), with one identity of them all; expressions that would leave their bounds are held
+    there."""
+    size = POSE + len(model.low)
+    shared = np.arange(POSE, POSE + identities)
+    own = np.r_[0:POSE, POSE + identities : size]
+    schur, right = np.zeros((identities, identities)), np.zeros(identities)
+    blocks, arms = [], []
+    for each in looked:
+        block, arm = each.matrix[np.ix_(own, own)], each.matrix[np.ix_(own, shared)]
+        block = block + damping * np.diag(np.diag(block))
+        corner = each.matrix[np.ix_(shared, shared)]
+        solved = np.linalg.solve(block, np.column_stack([each.gradient[own], arm]))
+        schur += corner + damping * np.diag(np.diag(corner)) - arm.T @ solved[:, 1:]
+        right += each.gradient[shared] - arm.T @ solved[:, 0]
+        blocks.append(block)
+        arms.append(arm)
+    identity = -np.linalg.solve(schur, right)
+    steps = np.empty((len(states), size))
+    steps[:, shared] = identity
+    for step, each, block, arm, state in zip(steps, looked, blocks, arms, states, strict=True):
+        low, high = _bounds(model, state)
+        step[own] = bounded_step(
+            block[None], (each.gradient[own] + arm @ identity)[None], low[None, own], high[None, own]
+        )[0]
+    return list(steps)
+
+
+def _bounds(model: _Model, state: _State) -> tuple[Array, Array]:
+    """(6 + K,) the least and the largest step of a state."""
+    free = np.full(POSE, np.inf)
+    return np.r_[-free, model.low - state.c], np.r_[free, model.high - state.c]
+
+
+def _solve(model: _Model, shots: Sequence[_Shot], state: _State, rounds: int) -> tuple[_State, _Looked]:
+    """The best state of one frame, and what it comes to."""
+    looked = model.look(shots, state)
+    damping = _FIRST_DAMPING
+    for _ in range(rounds):
+        damped = looked.matrix + damping * np.diag(np.diag(looked.matrix))
+        low, high = _bounds(model, state)
+        step = bounded_step(damped[None], looked.gradient[None], low[None], high[None])[0]
+        trial = state.moved(step, model.low, model.high)
+        tried = model.look(shots, trial)
+        if tried.cost <= looked.cost:
+            fell = looked.cost - tried.cost
+            state, looked = trial, tried
+            damping = max(damping / 10, _LEAST_DAMPING)
+            if fell < _TOLERANCE * looked.cost:
+                break
+        else:
+            damping *= 10
+            if damping > _HOPELESS:
+                break
+    return state, looked
+
+
+def _start(model: _Model, shots: Sequence[_Shot]) -> _State:
+    """The neutral head under a scaled orthographic camera, before the first of the views."""
+    shot = shots[0]
+    rotation, scale, middle, image = orthographic(
+        model.neutral[model.some].astype(np.float64),
+        shot.rays[None, model.some].astype(np.float64),
+        shot.weight[None, model.some].astype(np.float64),
+    )
+    away = 1 / scale[0]
+    place = np.array([*(image[0] * away), away]) - rotation[0] @ middle[0]
+    turn = shot.turn.astype(np.float64)
+    return _State(turn.T @ rotation[0], turn.T @ (place - shot.shift), np.zeros(len(model.flat)))
+
+
+def _shots(views: Sequence[View], frame: int, settings: CaptureSettings) -> list[_Shot]:
+    """What the views saw in one frame; those without the head are left out."""
+    out = []
+    for view in views:
+        xy, sigma = np.asarray(view.xy_px[frame], np.float64), np.asarray(view.sigma_px[frame], np.float64)
+        if not np.isfinite(xy).all():
+            continue
+        middle = np.median(sigma)
+        weight = (middle / np.maximum(sigma, _LEAST_SIGMA * middle)) ** 2
+        count = len(weight) / (1 + len(weight) / settings.alike)
+        weight *= count / weight.sum() / settings.noise_mm**2
+        rays = (xy - view.principal_px[frame]) / view.focal_px[frame]
+        out.append(
+            _Shot(
+                rays.astype(np.float32),
+                weight.astype(np.float32),
+                view.R_view_world.astype(np.float32),
+                view.t_view_world_mm.astype(np.float32),
+                float(view.focal_px[frame]),
+            )
+        )
+    return out
+
+
+def _checked(points: Points, views: Sequence[View]) -> int:
+    """How many frames there are.
+
+    Raises:
+        AnymarkError: shapes disagree.
+    """
+    if not views:
+        raise AnymarkError("capture: at least one view is needed")
+    if len(points) < LEAST_POINTS:
+        raise AnymarkError(f"capture: {len(points)} landmarks; at least {LEAST_POINTS} are needed")
+    count = len(views[0].xy_px)
+    for i, view in enumerate(views):
+        wanted = {"xy_px": (count, len(points), 2), "sigma_px": (count, len(points))}
+        wanted |= {"focal_px": (count,), "principal_px": (count, 2)}
+        for key, shape in wanted.items():
+            if np.shape(getattr(view, key)) != shape:
+                raise AnymarkError(f"capture: view {i}: {key} must be {shape}, not {np.shape(getattr(view, key))}")
+    return count

@@ -1,0 +1,154 @@
+"""How well clicked points are followed through rendered sequences, whose tracks are exact: by anymark, and by optical
+flow from frame to frame, which is what people use.
+
+Points are vertices of the skin that are seen in the first frame. Flow is given every chance: pyramidal Lucas-Kanade and
+DIS of OpenCV, each from one frame to the next; a point that Lucas-Kanade loses stays where it was last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from anymark.apps.points import Click, pick
+from anymark.canonical import CanonicalHead, Layout
+from anymark.canonical.face_mesh import FACE_MESH_POINTS, OUTER_EYES
+from anymark.canonical.head import SKIN
+from anymark.canonical.posed import points_on
+from anymark.detect.detector import Detector
+from anymark.engine.samples import Sample, finished_shards, read_shards
+from anymark.evaluate.contestants import RATE
+from anymark.evaluate.photo_files import FACE_MESH_LAYOUT
+from anymark.evaluate.report import Detail
+from anymark.evaluate.samples import check_render
+from anymark.video import Frame, Tracker
+from anymark.video.rows import row_dtype, tracked
+from anymark.video.smoothing import smooth_rows
+
+Array = npt.NDArray[np.float64]
+
+POINTS = 100
+"""Clicked in each sequence, of those that are seen in its first frame; spread by chance."""
+
+FLOWS = ("Lucas-Kanade", "DIS")
+WHEN = ("seen", "hidden", "seen again", "all")
+"""Of frames of a point: seen ever since the first, hidden, seen after having been hidden, all but the first."""
+
+_SEED = 0
+_LK = {"winSize": (21, 21), "maxLevel": 4}
+
+
+@dataclass(frozen=True, eq=False)
+class Clip:
+    """T frames of a rendered head, and P points on it."""
+
+    name: str
+    frames: tuple[Frame, ...]
+    points_px: Array
+    """(T, P, 2)"""
+    seen: npt.NDArray[np.bool_]
+    """(T, P)"""
+    eyes_px: float
+    """Mean distance of the outer corners of the eyes in 3D."""
+
+
+def read_clips(folder: Path) -> Iterator[Clip]:
+    """The sequences of a data set of preset "sequences", one after another.
+
+    Raises:
+        AnymarkError: no finished data set there, a damaged shard, or samples that are no renders.
+    """
+    head = CanonicalHead.load()
+    skin = np.unique(head.triangles[head.triangles_of(*SKIN)])
+    samples = read_shards(finished_shards(folder))
+    rng = np.random.default_rng(_SEED)
+    for name, group in groupby(samples, key=lambda sample: sample.key.rpartition("-")[0]):
+        taken = list(group)
+        for sample in taken:
+            check_render(sample)
+        shown = skin[taken[0].visible[skin]]
+        ids = rng.choice(shown, min(POINTS, len(shown)), replace=False)
+        yield Clip(
+            name,
+            tuple(Frame(i, i, i / RATE, sample.image) for i, sample in enumerate(taken)),
+            np.stack([sample.xy_px[ids] for sample in taken]).astype(np.float64),
+            np.stack([sample.visible[ids] for sample in taken]),
+            float(np.mean([_eyes_px(sample) for sample in taken])),
+        )
+
+
+def by_anymark(clip: Clip, detector: Detector) -> dict[str, Array]:
+    """(T, P, 2) where anymark has the points that are clicked in the first frame, not smoothed and smoothed offline;
+    NaN where it missed the head."""
+    (head, *_) = detector.encode(clip.frames[0].pixels)
+    picked = pick([Click(head, clip.points_px[0])])
+    layout = Layout("clicked", picked.points_mm)
+    rows = [np.zeros(0, row_dtype(len(layout)))]
+    rows += [found for _, found in tracked(clip.frames, Tracker(detector, layout, max_heads=1))]
+    table = np.concatenate(rows)
+    smooth = np.empty_like(table)
+    smooth_rows(table, smooth, np.array([frame.time_s for frame in clip.frames]), "offline")
+    out = {}
+    for name, each in (("anymark", table), ("anymark, offline", smooth)):
+        out[name] = np.full(clip.points_px.shape, np.nan)
+        out[name][each["frame"]] = each["xy_px"]
+    return out
+
+
+def by_flow(clip: Clip, which: str) -> Array:
+    """(T, P, 2) where optical flow has them."""
+    grey = [cv2.cvtColor(np.ascontiguousarray(frame.pixels), cv2.COLOR_RGB2GRAY) for frame in clip.frames]
+    out = clip.points_px.copy()
+    dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    for i in range(1, len(grey)):
+        before = out[i - 1] - 0.5  # OpenCV counts pixel centres
+        if which == "DIS":
+            flow = dis.calc(grey[i - 1], grey[i], np.zeros((*grey[i].shape, 2), np.float32))
+            maps = [np.ascontiguousarray(before[None, :, k], np.float32) for k in (0, 1)]
+            step = cv2.remap(flow, *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[0]
+            out[i] = out[i - 1] + step
+        else:
+            start = np.ascontiguousarray(before[:, None], np.float32)
+            after, found, _ = cv2.calcOpticalFlowPyrLK(grey[i - 1], grey[i], start, np.zeros_like(start), **_LK)
+            out[i] = np.where(found == 1, after[:, 0] + 0.5, out[i - 1])
+    return out
+
+
+def errors(clip: Clip, tracks: Mapping[str, Array]) -> dict[str, dict[str, Array]]:
+    """Who -> when, of `WHEN` -> errors in fractions of the eyes' distance; infinite where the head was missed."""
+    hidden = np.maximum.accumulate(~clip.seen, axis=0)
+    later = np.ones_like(clip.seen)
+    later[0] = False
+    masks = {"seen": ~hidden & later, "hidden": ~clip.seen & later, "seen again": clip.seen & hidden, "all": later}
+    out: dict[str, dict[str, Array]] = {}
+    for who, track in tracks.items():
+        off = np.linalg.norm(track - clip.points_px, axis=2) / clip.eyes_px
+        off = np.where(np.isfinite(off), off, np.inf)
+        out[who] = {when: off[masks[when]] for when in WHEN}
+    return out
+
+
+def details(of_clips: Sequence[Mapping[str, Mapping[str, Array]]]) -> tuple[Detail, ...]:
+    """Medians, and the share of points that are farther off than a tenth of the eyes' distance."""
+    medians: dict[str, dict[str, float]] = {}
+    lost: dict[str, dict[str, float]] = {}
+    for who in of_clips[0]:
+        together = {when: np.concatenate([each[who][when] for each in of_clips]) for when in WHEN}
+        medians[who] = {when: float(np.median(values)) if len(values) else np.nan for when, values in together.items()}
+        lost[who] = {when: float((values > 0.1).mean()) if len(values) else np.nan for when, values in together.items()}
+    return (
+        Detail(f"{len(of_clips)} sequences: median error, % of the eyes' distance", medians, percent=True),
+        Detail("farther off than a tenth of it, % of points and frames", lost, percent=True),
+    )
+
+
+def _eyes_px(sample: Sample) -> float:
+    xyz = points_on(np.column_stack([sample.xy_px, sample.depth_px()]), FACE_MESH_LAYOUT)[:FACE_MESH_POINTS]
+    right, left = xyz[list(OUTER_EYES)].astype(np.float64)
+    return float(np.linalg.norm(right - left))

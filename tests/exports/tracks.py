@@ -25,6 +25,8 @@ LAYOUT = Layout(
     flip=np.array([1, 0, 3, 2, 4, 5]),
     regions={"eyes": np.array([0, 1]), "mouth": np.array([2, 3, 5])},
 )
+NAMES = ("left_eye", "right_eye", "mouth_right", "mouth_left", "nose_tip", "lip")
+"""Its points', as other programs take them."""
 HIDDEN = (1, 4, 0)
 """Head, frame and point that is hidden."""
 

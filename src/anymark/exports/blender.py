@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from anymark.exports.conventions import FILM_BACK_MM, Z_UP, lens, quaternions
-from anymark.exports.shot import Shot, changes
+from anymark.exports.shot import Shot
 from anymark.files import atomic
 
 _PLACE = 'SCENE = ""\n'  # in blender_scene.py
@@ -51,7 +51,7 @@ def _head(shot: Shot, head: int) -> dict[str, Any]:
     return {
         "head": head,
         "frames": _packed(shot.frames[rows["frame"]], "<i4"),
-        "hidden": [[int(shot.frames[i]), not found] for i, found in changes(shot.found(rows))],
+        "hidden": [[number, not found] for number, found in shot.changes(shot.found(rows))],
         "lens_mm": _packed(film.focal_mm, "<f4"),
         # of the picture's width, as the film is fitted to it
         "shift": _packed(np.stack([film.right_mm, film.up_mm], 1) / FILM_BACK_MM, "<f4"),

@@ -30,12 +30,10 @@ def animate(owner, path, index, frames, values, interpolation=LINEAR):
     where = {} if index < 0 else {"index": index}
     owner.keyframe_insert(path, frame=float(frames[0]), **where)
     data = owner.animation_data
-    if hasattr(data.action, "fcurves"):
+    if hasattr(data, "action_slot"):  # since Blender 4.4, things that belong together share an action
+        curves = data.action.layers[0].strips[0].channelbag(data.action_slot).fcurves
+    else:
         curves = data.action.fcurves
-    else:  # Blender 5
-        from bpy_extras.anim_utils import action_get_channelbag_for_slot
-
-        curves = action_get_channelbag_for_slot(data.action, data.action_slot).fcurves
     curve = curves.find(path, index=max(index, 0))
     keys = curve.keyframe_points
     keys.add(len(frames) - 1)

@@ -6,14 +6,14 @@ format": keys `x<frame> value`, K before one that holds its value.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from anymark.errors import AnymarkError
 from anymark.exports.conventions import Array, from_bottom, plain
-from anymark.exports.shot import Shot, changes
+from anymark.exports.shot import Shot
 from anymark.files import atomic
 
 _COLUMNS = (  # of a Tracker4's table: three numbers on each column's type and width, and its name
@@ -83,14 +83,14 @@ def write_cornerpin(path: Path, shot: Shot) -> None:
     _write(path, [*lines, *_end(f"anymark_head{head}_cornerpin", 0)])
 
 
-def _curve(numbers: Iterable[int], values: Array) -> str:
-    keys = (f"x{number} {plain(value)}" for number, value in zip(numbers, values.tolist(), strict=True))
+def _curve(numbers: npt.NDArray[np.int64], values: Array) -> str:
+    keys = (f"x{number} {plain(value)}" for number, value in zip(numbers.tolist(), values.tolist(), strict=True))
     return f"{{curve {' '.join(keys)}}}"
 
 
-def _switch(shot: Shot, on: np.ndarray) -> str:
+def _switch(shot: Shot, on: npt.NDArray[np.bool_]) -> str:
     """A curve that is 0 or 1 and holds: a key where it changes."""
-    return f"{{curve {' '.join(f'K x{shot.frames[i]} {value:d}' for i, value in changes(on))}}}"
+    return f"{{curve {' '.join(f'K x{number} {value:d}' for number, value in shot.changes(on))}}}"
 
 
 def _still(shot: Shot, interpolation: str = "") -> str:

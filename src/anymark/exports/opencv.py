@@ -25,7 +25,7 @@ def write_cameras(path: Path, shot: Shot) -> None:
     numbers = shot.frames[rows["frame"]].tolist()
     principal = centred(rows["principal_px"].astype(np.float64), 0)
     points = centred(rows["xy_px"].astype(np.float64), 0)
-    vectors = rotation_vectors(rows["R_camera_head"])
+    vectors = rotation_vectors(rows["R_camera_head"].astype(np.float64))
     views: list[dict[str, Any]] = []
     for i, row in enumerate(rows):
         focal, (x, y) = float(row["focal_px"]), principal[i].tolist()

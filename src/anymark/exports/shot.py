@@ -90,6 +90,11 @@ class Shot:
         found[rows["frame"]] = True
         return found
 
+    def changes(self, values: npt.NDArray[np.bool_]) -> list[tuple[int, bool]]:
+        """Of (F,) values: the first frame's number, and that of each whose value is a new one, with the values."""
+        at = [0, *(np.flatnonzero(np.diff(values)) + 1).tolist()]
+        return [(int(self.frames[i]), bool(values[i])) for i in at]
+
 
 def of_pictures(track: Track) -> bool:
     """Whether the frames are pictures with numbers, which `pts` has then.
@@ -99,12 +104,6 @@ def of_pictures(track: Track) -> bool:
     if is_pattern(track.video):
         return True
     return Path(track.video).suffix.lower() not in _VIDEOS and track.time_base > _SHORTEST_FRAME_S
-
-
-def changes(values: npt.NDArray[np.bool_]) -> list[tuple[int, bool]]:
-    """Index and value of the first of (F,) values and of each that is another than the one before."""
-    at = [0, *(np.flatnonzero(np.diff(values)) + 1).tolist()]
-    return [(i, bool(values[i])) for i in at]
 
 
 def identifier(name: str) -> str:

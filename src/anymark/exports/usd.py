@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from anymark.exports.conventions import FILM_BACK_MM, Y_UP, lens, plain
-from anymark.exports.shot import Shot, changes
+from anymark.exports.shot import Shot
 from anymark.files import atomic
 from anymark.video.rows import Rows
 
@@ -74,13 +74,13 @@ def _write_head(file: IO[str], shot: Shot, rows: Rows) -> None:
     rotations = Y_UP @ rows["R_camera_head"].astype(np.float64)
     places_cm = rows["t_camera_head_mm"].astype(np.float64) @ Y_UP / 10
     points_cm = rows["xyz_mm"] / 10
-    found = changes(shot.found(rows))
+    found = shot.changes(shot.found(rows))
 
     file.write('        def Xform "head"\n        {\n')
     _write_samples(file, "matrix4d xformOp:transform", numbers, map(_matrix, rotations, places_cm), 12)
     file.write('            uniform token[] xformOpOrder = ["xformOp:transform"]\n')
     shown = ('"inherited"' if there else '"invisible"' for _, there in found)
-    _write_samples(file, "token visibility", [shot.frames[i] for i, _ in found], shown, 12)
+    _write_samples(file, "token visibility", [number for number, _ in found], shown, 12)
 
     file.write('            def Points "points"\n            {\n')
     _write_samples(file, "point3f[] points", numbers, map(_points, points_cm), 16)

@@ -7,12 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from anymark import AnymarkError
 from anymark.cli import main
 from anymark.exports import FORMATS, export, format_named
-from tests.exports.readers import nuke_nodes
+from anymark.video import Track, Tracker, open_video
+from tests.exports.readers import nuke_curve, nuke_nodes
 from tests.exports.tracks import LAYOUT, track
+from tests.video.fakes import LAYOUT as FIVE
+from tests.video.fakes import FakeDetector, picture
 
 
 @pytest.fixture
@@ -25,9 +29,8 @@ def npz(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 @pytest.mark.parametrize("name", [name for name in FORMATS if name != "npz"])
 def test_every_format_lies_beside_the_track(npz: str, name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    options = ["--head", "1", *(["--corners", "0,1,2,mouth, left"] if name == "nuke-cornerpin" else [])]
-    if name == "nuke-cornerpin":
-        options[-1] = "0,1,2,3"
+    corners = ["--corners", "0", "1", "2", "mouth, left"] if name == "nuke-cornerpin" else []
+    options = ["--head", "1", *corners]
     assert main(["convert", npz, "--to", name, *options]) == 0
     out = Path("clip.anymark" + FORMATS[name].suffix)
     assert capsys.readouterr().out == f"{name}: {out}\n"
@@ -51,24 +54,11 @@ def test_every_format_is_known_by_its_suffix_and_the_same_twice(tmp_path: Path, 
 
 
 def test_options_go_where_they_belong(npz: str) -> None:
-    command = [
-        "convert",
-        npz,
-        "--to",
-        "nuke",
-        "--out",
-        "x.nk",
-        "--head",
-        "2",
-        "--points",
-        "lip, eyes",
-        "--first",
-        "101",
-    ]
-    assert main(command) == 0
+    options = ["--out", "x.nk", "--head", "2", "--points", "lip", "eyes", "mouth, left", "--first", "101"]
+    assert main(["convert", npz, "--to", "nuke", *options]) == 0
     ((_, knobs),) = nuke_nodes(Path("x.nk"))
     points = knobs["tracks"][2]
-    assert [point[1] for point in points] == ["head2_lip", "head2_left_eye", "head2_right_eye"]
+    assert [point[1] for point in points] == ["head2_lip", "head2_left_eye", "head2_right_eye", "head2_mouth_left"]
     assert points[0][2][1] == "x103"
 
 
@@ -85,6 +75,8 @@ def test_options_go_where_they_belong(npz: str) -> None:
         ("--to pts --out none/a", "none/a: cannot write (its folder does not exist)"),
         ("--to pts --out clip.anymark.npz", "clip.anymark.npz: would overwrite what is read"),
         ("--to npz", "clip.anymark.npz: would overwrite what is read"),
+        ("--to nuke-cornerpin --head 1 --corners 0 1 2", "corners: four different points are needed, not 0, 1, 2"),
+        ("--to nuke-cornerpin --head 1", "a corner pin needs its corners"),
         ("--to nuke --mesh", "nuke has no use for mesh"),
         ("--to csv --first 3", "csv has no use for first"),
         ("--to blender --points eyes --mesh", "layout 'six' has no triangles, so there is no mesh"),
@@ -130,6 +122,24 @@ def test_one_photo_is_a_track_of_one_frame(tmp_path: Path) -> None:
         options: dict[str, Any] = {"corners": [0, 1, 2, 3]} if name == "nuke-cornerpin" else {}
         export(one, kind.beside(tmp_path / "a.npz"), **options)
         assert kind.beside(tmp_path / "a.npz").exists()
+
+
+def test_pictures_are_followed_and_converted(tmp_path: Path) -> None:
+    for number in (1001, 1002, 1004):
+        Image.fromarray(picture((40 + number - 1001, 50, 12, 0))).save(tmp_path / f"{number}.png")
+    followed = Track.of(open_video(tmp_path, rate=25), Tracker(FakeDetector(), FIVE))
+    export(followed, tmp_path / "a.nk", points=[0])
+    ((_, knobs),) = nuke_nodes(tmp_path / "a.nk")
+    ((_, name, x, y, *_),) = knobs["tracks"][2]
+    assert name == "head1_point_0"
+    assert nuke_curve(x) == {number: pytest.approx(40 + number - 1001, abs=0.2) for number in (1001, 1002, 1004)}
+    assert nuke_curve(y)[1001] == pytest.approx(120 - 50, abs=0.2)
+
+
+def test_help_names_every_format(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["convert", "--help"]) == 0
+    words = {word.strip(",.│") for word in capsys.readouterr().out.split()}
+    assert set(FORMATS) <= words
 
 
 def test_formats_by_name() -> None:

@@ -8,11 +8,9 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from anymark.exports import FORMATS, export, format_named
+from anymark.exports import export, format_named
 from anymark.files import check_targets
 from anymark.video import Track
-
-_NAMES = "|".join(FORMATS)
 
 
 @dataclass(kw_only=True)
@@ -24,19 +22,19 @@ class Convert:
 
     track: Positional[Annotated[Path, arg(metavar="TRACK.npz", help_behavior_hint="")]]
     """What `anymark track` wrote."""
-    to: Annotated[str, arg(metavar=_NAMES, help_behavior_hint="")]
-    """What to write."""
+    to: Annotated[str, arg(metavar="FORMAT", help_behavior_hint="")]
+    """nuke, nuke-cornerpin, mmsolver, blender, usd, after-effects, opencv, colmap, csv, json, pts or npz."""
     out: Annotated[Path | None, arg(metavar="FILE|DIR")] = None
     """Where to; beside the track, unless given."""
     head: Annotated[int | None, arg(metavar="N")] = None
     """One head only; all unless given."""
-    points: Annotated[str | None, arg(metavar="A,B,...")] = None
-    """Some points only, by number, name or name of a region, with commas between."""
+    points: Annotated[tuple[str, ...], arg(metavar="NAME...")] = ()
+    """Some points only, by number, name or name of a region."""
     first: Annotated[int | None, arg(metavar="N")] = None
     """What the first frame is called; unless given, pictures keep their numbers, and clips begin as the program counts:
     at 1, or at 0."""
-    corners: Annotated[str | None, arg(metavar="A,B,C,D")] = None
-    """Four points, of nuke-cornerpin."""
+    corners: Annotated[tuple[str, ...], arg(metavar="NAME...")] = ()
+    """Four points, of nuke-cornerpin: by custom bottom left, bottom right, top right, top left."""
     reference: Annotated[int | None, arg(metavar="N")] = None
     """The frame in which nuke-cornerpin leaves everything as it is; the head's first one unless given."""
     mesh: bool = False
@@ -56,15 +54,11 @@ class Convert:
             out,
             kind.name,
             head=self.head,
-            points=_split(self.points),
+            points=self.points or None,
             first=self.first,
-            corners=_split(self.corners),
+            corners=self.corners or None,
             reference=self.reference,
             mesh=self.mesh,
         )
         print(f"{kind.name}: {out}")
         return 0
-
-
-def _split(names: str | None) -> list[str] | None:
-    return None if names is None else [name.strip() for name in names.split(",")]

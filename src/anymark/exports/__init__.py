@@ -3,6 +3,6 @@
 docs/exports.md says of each format what lands where, and in which units, axes and frame numbers.
 """
 
-from anymark.exports.formats import FORMATS, Format, export, format_named
+from anymark.exports.formats import FORMATS, Format, check_target, export, format_named
 
-__all__ = ["FORMATS", "Format", "export", "format_named"]
+__all__ = ["FORMATS", "Format", "check_target", "export", "format_named"]

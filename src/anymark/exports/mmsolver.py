@@ -1,6 +1,7 @@
-"""mmSolver for Maya: its "UV track" files, version 3, which every mmSolver since 0.3.1 loads.
+"""mmSolver for Maya: its "UV track" files, version 3.
 
-Later versions add the lens of one camera that stays the same; each of our rows has its own, so there is none to give.
+Versions 4 and 5 add one camera with a lens whose middle stays where it is; each of our rows has its own, so that there
+is none to give.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Nuke: Tracker4 and CornerPin2D nodes, as text that is pasted or opened.
 
 Nuke's pixels begin at the outer corner of the bottom-left one, y up. Curves are those of Foundry's "Curve serialisation
-format": keys `x<frame> value`, K before one that holds its value.
+format": keys `x<frame> value`, after K of values that hold until the next key.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def _curve(numbers: npt.NDArray[np.int64], values: Array) -> str:
 
 def _switch(shot: Shot, on: npt.NDArray[np.bool_]) -> str:
     """A curve that is 0 or 1 and holds: a key where it changes."""
-    return f"{{curve {' '.join(f'K x{number} {value:d}' for number, value in shot.changes(on))}}}"
+    return f"{{curve K {' '.join(f'x{number} {value:d}' for number, value in shot.changes(on))}}}"
 
 
 def _still(shot: Shot, interpolation: str = "") -> str:

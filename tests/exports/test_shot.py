@@ -65,6 +65,15 @@ def test_some_points_in_the_order_asked_for() -> None:
     assert select(whole, None, ["eyes"]).layout.triangles is None
 
 
+def test_whose_points_they_are_and_how_they_slide_stays() -> None:
+    layout = replace(LAYOUT, code="ibug68", slides_mm=np.arange(36).reshape(6, 2, 3) / 7)
+    part = select(track(layout=layout), None, [5, 1]).layout
+    assert part.code == "ibug68"
+    assert part.slides_mm is not None
+    assert layout.slides_mm is not None
+    np.testing.assert_array_equal(part.slides_mm, layout.slides_mm[[5, 1]])
+
+
 def test_points_without_names_keep_their_numbers() -> None:
     plain = track(layout=replace(LAYOUT, names=None))
     assert Shot(plain, 1).point_names == [f"point_{i}" for i in range(6)]

@@ -30,6 +30,7 @@ def drawn(stage: Usd.Stage, head: int, code: int, what: str = "points") -> np.nd
     world = UsdGeom.Xformable(points).ComputeLocalToWorldTransform(code)
     to_film = world * frustum.ComputeViewMatrix() * frustum.ComputeProjectionMatrix()
     film = np.array([to_film.Transform(Gf.Vec3d(*map(float, point))) for point in points.GetPointsAttr().Get(code)])
+    assert (np.abs(film[:, 2]) < 1).all()  # between the near plane and the far one
     return np.column_stack([(1 + film[:, 0]) / 2 * SIZE[0], (1 - film[:, 1]) / 2 * SIZE[1]])
 
 

@@ -38,6 +38,7 @@ class Entry(NamedTuple):
 COMMANDS = {
     "detect": Entry("anymark.commands.detect:Detect", "find, draw and write the points of every head in photos"),
     "track": Entry("anymark.commands.track:Track", "follow every head through a video and write its points"),
+    "convert": Entry("anymark.commands.convert:Convert", "write a track for Nuke, Blender, Maya and other programs"),
     "demo": Entry("anymark.commands.demo:Demo", "detect on scikit-image's astronaut, or on your own photo"),
     "layout": Entry("anymark.commands.layout:LayoutCommand", "list layouts, or make one from a few annotated photos"),
     "eval": Entry(

@@ -40,6 +40,11 @@ COMMANDS = {
     "track": Entry("anymark.commands.track:Track", "follow every head through a video and write its points"),
     "convert": Entry("anymark.commands.convert:Convert", "write a track for Nuke, Blender, Maya and other programs"),
     "demo": Entry("anymark.commands.demo:Demo", "detect on scikit-image's astronaut, or on your own photo"),
+    "segment": Entry("anymark.commands.segment:Segment", "tell the regions of heads apart", "apps"),
+    "paint": Entry("anymark.commands.paint:Paint", "lay a picture over heads, as if painted on the skin", "apps"),
+    "texture": Entry("anymark.commands.texture:Texture", "gather a head's texture from photos and clips", "apps"),
+    "anatomy": Entry("anymark.commands.anatomy:AnatomyCommand", "fit skull, jaw, teeth and eyes to heads"),
+    "capture": Entry("anymark.commands.capture:CaptureCommand", "fit a rig of yours to a clip", "apps"),
     "layout": Entry("anymark.commands.layout:LayoutCommand", "list layouts, or make one from a few annotated photos"),
     "eval": Entry(
         "anymark.commands.eval:Eval", "score a model on public benchmarks, held-out photos, renders and clips"

@@ -13,9 +13,12 @@ from functools import cache
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image, ImageDraw
 
+from anymark.apps.look import over, shaded
 from anymark.canonical import CanonicalHead, Layout, load_layout
 from anymark.canonical.skull import Skull
+from anymark.detect.camera import Camera
 from anymark.detect.landmarks import Landmarks
 from anymark.errors import AnymarkError
 
@@ -27,6 +30,13 @@ BODIES = ("skull", "mandible", "right eye", "left eye")
 EYES = ("right eye", "left eye")
 
 _INCISORS = tuple(f"{{}} {side} central incisor, edge" for side in ("right", "left"))
+_COLOURS = {
+    "skull": (0.93, 0.89, 0.8),
+    "mandible": (0.85, 0.78, 0.62),
+    "right eye": (0.97,) * 3,
+    "left eye": (0.97,) * 3,
+}
+_GAZE_MM, _GAZE_WIDTH_MM, _GAZE_COLOUR = 70.0, 1.5, (60, 220, 120)
 _LEAST_SD_MM = 0.2  # no landmark is surer
 
 
@@ -233,3 +243,27 @@ def _edge(row: str) -> Array:
     teeth = load_layout("teeth")
     assert teeth.names is not None
     return teeth.points_mm[[teeth.names.index(name.format(row)) for name in _INCISORS]].mean(0).astype(np.float64)
+
+
+def draw_anatomy(
+    photo: npt.NDArray[np.uint8], anatomy: Anatomy, frame: int, camera: Camera, opacity: float = 0.75
+) -> npt.NDArray[np.uint8]:
+    """(H, W, 3) the bodies of one frame over its photo, as if the skin were glass, and the gaze as two lines."""
+    vertices, triangles, colours, start = [], [], [], 0
+    for index, body in enumerate(anatomy.bodies):
+        vertices.append(anatomy.vertices_mm(frame, index))
+        triangles.append(body.triangles + start)
+        colours.append(np.tile(_COLOURS[body.name], (len(body.triangles), 1)))
+        start += len(body.vertices_mm)
+    points = np.concatenate(vertices)
+    seen = camera.in_camera_mm(points)
+    size = photo.shape[1], photo.shape[0]
+    drawn = shaded(seen, np.concatenate(triangles), camera.project(points), size, np.concatenate(colours))
+    image = Image.fromarray(over(photo, drawn, opacity))
+    pen = ImageDraw.Draw(image)
+    width = max(2, round(_GAZE_WIDTH_MM * camera.focal_px / float(camera.t_camera_head_mm[2])))
+    for eye, direction in zip(EYES, anatomy.gaze_head[frame], strict=True):
+        middle = anatomy.vertices_mm(frame, BODIES.index(eye)).mean(0)
+        line = camera.project(np.stack([middle + 12 * direction, middle + _GAZE_MM * direction])) - 0.5
+        pen.line([tuple(xy) for xy in line.tolist()], _GAZE_COLOUR, width)
+    return np.asarray(image)

@@ -34,7 +34,7 @@ class CaptureSettings:
 
     noise_mm: float = 2.0
     """Standard deviation of a landmark of median sigma."""
-    alike: float = 100.0
+    alike: float = 300.0
     """Landmarks err together: however many there are, they count as about so many."""
     identity: float = 1.0
     """Standard deviation of an identity coefficient."""

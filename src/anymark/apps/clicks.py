@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import math
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,19 +78,28 @@ def read_markers(path: Path) -> list[Clicked]:
         raise AnymarkError(f"{path}: not a table ({error})") from None
 
 
-def clicked_layout(
+@dataclass(frozen=True, eq=False)
+class ClickedPoints:
+    """What was clicked, as canonical points."""
+
+    layout: Layout
+    """P points under their names."""
+    clicks: tuple[tuple[Click, npt.NDArray[np.uint8]], ...]
+    """The clicks of each frame, and the frame (H, W, 3)."""
+
+
+def find_clicked(
     clicked: Sequence[Clicked],
-    frames: Callable[[], Iterator[tuple[int, npt.NDArray[np.uint8] | None]]],
+    frames: Iterable[tuple[int, npt.NDArray[np.uint8] | None]],
     detector: Detector,
     warn: Callable[[str], None],
     near_surface: bool = True,
-) -> Layout:
-    """The layout of clicked points; the same name in several frames is one point.
+) -> ClickedPoints:
+    """The canonical points of what was clicked; the same name in several frames is one point.
 
     Args:
         clicked: At least one.
-        frames: Gives the frames from the first on, each with its index and (H, W, 3), or None where it failed to
-            decode.
+        frames: From the first on, each with its index and (H, W, 3), or None where it failed to decode.
         detector: Finds the heads.
         warn: Is told of clicks that lie off the head or on what covers it.
         near_surface: See `pick`.
@@ -101,28 +110,28 @@ def clicked_layout(
     """
     names = list(dict.fromkeys(each.name for each in clicked))
     wanted = sorted({each.frame for each in clicked})
-    clicks: list[Click] = []
-    for index, pixels in frames():
-        if index > wanted[-1]:
-            break
+    clicks: list[tuple[Click, npt.NDArray[np.uint8]]] = []
+    for index, pixels in frames:
         if index in wanted:
             here = [each for each in clicked if each.frame == index]
-            clicks.append(_click(here, names, index, pixels, detector))
+            if pixels is None:
+                raise AnymarkError(f"frame {index} failed to decode")
+            clicks.append((_click(here, names, index, pixels, detector), pixels))
+        if index >= wanted[-1]:
+            break
     if len(clicks) < len(wanted):
         raise AnymarkError(f"frame {wanted[len(clicks)]} is not there: frames are counted from 0")
-    picked = pick(clicks, near_surface)
+    picked = pick([click for click, _ in clicks], near_surface)
     for i, name in enumerate(names):
         for said in _doubts(picked, i):
             warn(f"{name}: {said}")
-    return Layout("clicked", picked.points_mm, names=tuple(names))
+    return ClickedPoints(Layout("clicked", picked.points_mm, names=tuple(names)), tuple(clicks))
 
 
 def _click(
-    here: Sequence[Clicked], names: list[str], index: int, pixels: npt.NDArray[np.uint8] | None, detector: Detector
+    here: Sequence[Clicked], names: list[str], index: int, pixels: npt.NDArray[np.uint8], detector: Detector
 ) -> Click:
     """The clicks of one frame."""
-    if pixels is None:
-        raise AnymarkError(f"frame {index} failed to decode")
     heads = detector.encode(pixels)
     if not heads:
         raise AnymarkError(f"frame {index} shows no head")

@@ -7,6 +7,7 @@ is in the shade, so is the paint.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -71,7 +72,7 @@ def paint(
     return Painted(pixels.box_px, linear, pixels.averaged(alpha))
 
 
-def composited(photo: npt.NDArray[np.uint8], painted: list[Painted]) -> npt.NDArray[np.uint8]:
+def composited(photo: npt.NDArray[np.uint8], painted: Sequence[Painted]) -> npt.NDArray[np.uint8]:
     """(H, W, 3) a photo with what was painted on its heads, one after another."""
     out = photo.copy()
     for each in painted:
@@ -81,7 +82,7 @@ def composited(photo: npt.NDArray[np.uint8], painted: list[Painted]) -> npt.NDAr
     return out
 
 
-def alpha_of(size_px: tuple[int, int], painted: list[Painted]) -> npt.NDArray[np.uint8]:
+def alpha_of(size_px: tuple[int, int], painted: Sequence[Painted]) -> npt.NDArray[np.uint8]:
     """(H, W) how much of each pixel is painted, 255 for all of it."""
     free = np.ones((size_px[1], size_px[0]), np.float32)
     for each in painted:
@@ -90,20 +91,22 @@ def alpha_of(size_px: tuple[int, int], painted: list[Painted]) -> npt.NDArray[np
     return np.rint(255 * (1 - free)).astype(np.uint8)
 
 
-def st_map(head: Landmarks, size_px: tuple[int, int]) -> Floats:
-    """(H, W, 4) u and v of the texture coordinates that each pixel shows, 0, and how much of it shows the head.
+def st_map(heads: Sequence[Landmarks], size_px: tuple[int, int]) -> Floats:
+    """(H, W, 4) u and v of the texture coordinates that each pixel shows, 0, and how likely it shows the head.
 
-    u runs over the tiles, see `anymark.apps.uv`; v is up. Both are 0 beside the head. Edges are not mixed with what
-    lies beside them: the coordinates are those of the pixel's middle.
+    u runs over the tiles, see `anymark.apps.uv`; v is up. All are 0 beside the heads, of which nearer ones lie over
+    farther ones. Edges are not mixed with what lies beside them: the coordinates are those of the pixel's middle.
 
     Raises:
         AnymarkError: landmarks of another layout, or a head too large to be drawn.
     """
-    pixels = HeadPixels.of(head, size_px)
     out = np.zeros((size_px[1], size_px[0], 4), np.float32)
-    x0, y0, x1, y1 = pixels.box_px
-    out[y0:y1, x0:x1, :2] = pixels.raster.of_corners(CanonicalHead.load().uv)
-    out[y0:y1, x0:x1, 3] = pixels.uncovered
+    for head in sorted(heads, key=lambda each: -each.camera.t_camera_head_mm[2]):
+        pixels = HeadPixels.of(head, size_px)
+        x0, y0, x1, y1 = pixels.box_px
+        shown = pixels.raster.triangle >= 0
+        own = np.dstack([pixels.raster.of_corners(CanonicalHead.load().uv), np.zeros_like(pixels.uncovered)])
+        out[y0:y1, x0:x1][shown] = np.dstack([own, pixels.uncovered])[shown]
     return out
 
 

@@ -74,7 +74,7 @@ def pick(clicks: Sequence[Click], near_surface: bool = True) -> Picked:
     index = np.arange(seen.shape[1])
     start = np.stack([guess.points_mm for guess in guesses])[first, index]
     axes = np.stack([guess.axes for guess in guesses])[first, index]
-    views = [View(click.head, np.asarray(click.xy_px, np.float64), _eyes_px(click.head)) for click in clicks]
+    views = [View(click.head, np.asarray(click.xy_px, np.float64), eyes_px(click.head)) for click in clicks]
     layout = Layout("clicked", start)
 
     def answers(by: Array) -> tuple[Array, Array]:
@@ -142,7 +142,7 @@ def _checked(clicks: Sequence[Click]) -> npt.NDArray[np.bool_]:
     return seen
 
 
-def _eyes_px(head: Head) -> float:
+def eyes_px(head: Head) -> float:
     """Distance of the outer corners of the eyes in 3D, in pixels at the head's distance."""
     right, left = head.face.xyz_mm[list(OUTER_EYES)]
     return float(np.linalg.norm(right - left)) * head.camera.focal_px / float(head.camera.t_camera_head_mm[2])

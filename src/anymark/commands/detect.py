@@ -88,7 +88,7 @@ class Detect:
         if self.mesh is not None:
             check_mesh_path(self.mesh)
         layout = asked_layout(self.layout, self.point)
-        paths, problems = _expand(self.files)
+        paths, problems = expand(self.files)
         out = self.out or (None if self.json or self.csv or self.mesh else DEFAULT_OUT)
         names = output_names(paths)
         targets = [targets_of(path, out / name) if out else () for path, name in zip(paths, names, strict=True)]
@@ -100,7 +100,7 @@ class Detect:
         for problem in problems:
             _complain(problem)
         if paths and out is not None:
-            _make_folder(out)
+            make_folder(out)
         if self.mesh is not None:
             check_writable([self.mesh])
         failed, interrupted = len(problems), False
@@ -184,7 +184,7 @@ def _pose(camera: Camera) -> str:
     return f"yaw {yaw:.1f}  pitch {pitch:.1f}  roll {roll:.1f}  focal {camera.focal_px:.0f} px"
 
 
-def _expand(names: Sequence[str]) -> tuple[list[Path], list[AnymarkError]]:
+def expand(names: Sequence[str]) -> tuple[list[Path], list[AnymarkError]]:
     found: dict[Path, None] = {}  # in order, each once
     problems: list[AnymarkError] = []
     for name in names:
@@ -201,7 +201,7 @@ def targets_of(photo: Path, stem: Path) -> tuple[Path, Path]:
     return stem.with_name(stem.name + suffix), stem.with_name(stem.name + ".json")
 
 
-def _make_folder(folder: Path) -> None:
+def make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

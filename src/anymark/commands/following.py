@@ -13,12 +13,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 from tyro.conf import arg
 
 from anymark import __version__
+from anymark.apps.clicks import ClickedPoints
 from anymark.canonical import Layout
 from anymark.detect.detector import Detector
 from anymark.detect.locate import SEARCH_PX
@@ -29,6 +30,9 @@ from anymark.video import Track, Tracker, Video, open_video
 from anymark.video.journal import Journal
 from anymark.video.sequence import ImageSequence
 from anymark.video.smoothing import Smoothing, smooth_rows
+
+if TYPE_CHECKING:
+    from anymark.apps.lock import LockedTracker
 
 _SHOWN_EVERY_S = 0.2
 _SLACK_S = 1.0  # the last frame is not shown for longer
@@ -105,17 +109,33 @@ class Following(ABC):
         return detector
 
     @contextmanager
-    def followed(self, video: Video, layout: Layout, detector: Detector, out: Path) -> Iterator[Track]:
+    def followed(
+        self, video: Video, layout: Layout, detector: Detector, out: Path, locked: ClickedPoints | None = None
+    ) -> Iterator[Track]:
         """The heads of a video, as many rows as there are mapped from files beside `out`; these are removed when the
         block ends well, and the run is over.
+
+        Args:
+            locked: What of the layout, its last points, is to be locked onto what was clicked.
 
         Raises:
             AnymarkError: a frame's numbers are not finite, none could be decoded, or another run is at work there.
             KeyboardInterrupt: the user stopped it; another run like this one goes on, and the message says so.
         """
-        journal = Journal(out.with_name(out.name + ".part"), self._as_values(video, layout), layout)
+
+        def make(asked: Layout) -> Tracker:
+            return Tracker(detector, asked, self.max_heads)
+
+        run = {**self._as_values(video, layout), "locked": locked is not None}
+        journal = Journal(out.with_name(out.name + ".part"), run, layout)
         try:
-            _follow(video, Tracker(detector, layout, self.max_heads), journal)
+            if locked is None:
+                tracker: Tracker | LockedTracker = make(layout)
+            else:
+                from anymark.apps.lock import LockedTracker
+
+                tracker = LockedTracker(make, layout, locked.clicks)
+            _follow(video, tracker, journal)
             yield self._smoothed(journal.track(video), journal)
             journal.remove()
         except KeyboardInterrupt:
@@ -206,7 +226,7 @@ def complain(problem: AnymarkError | str) -> None:
     print(f"anymark: {problem}", file=sys.stderr, flush=True)
 
 
-def _follow(video: Video, tracker: Tracker, journal: Journal) -> None:
+def _follow(video: Video, tracker: Tracker | LockedTracker, journal: Journal) -> None:
     """Track the frames that are not in the journal yet.
 
     Raises:

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-from tyro.conf import OmitArgPrefixes, OmitSubcommandPrefixes, Positional, arg, subcommand
+from tyro.conf import OmitArgPrefixes, OmitSubcommandPrefixes, Positional, UseAppendAction, arg, subcommand
 
 from anymark.canonical import Layout, available_layouts, load_layout
 from anymark.commands.layout_calibrate import Calibrate
+from anymark.commands.on_heads import is_video
+from anymark.detect.detector import Detector, as_layout
+from anymark.detect.image import load_image
+from anymark.detect.write import write_image
+from anymark.errors import AnymarkError
+from anymark.files import check_writable
+from anymark.video import open_video
 
 
 @dataclass
@@ -48,15 +56,118 @@ class Show:
         return 0
 
 
+@dataclass(kw_only=True)
+class Pick:
+    """Make a layout of pixels that were clicked in a photo, or in a frame or a few of a clip."""
+
+    photo: Positional[Annotated[str, arg(metavar="PHOTO|VIDEO", help_behavior_hint="")]]
+    point: UseAppendAction[Annotated[tuple[str, ...], arg(metavar="[NAME=]X,Y[@FRAME]")]] = ()
+    """A pixel that was clicked, in a frame counted from 0 (which is taken unless given); one NAME in several frames is
+    one point."""
+    marker_file: Annotated[Path | None, arg(metavar="FILE.csv")] = None
+    """Clicked pixels as a table with the columns name, x_px, y_px and, if wanted, frame."""
+    off_surface: bool = False
+    """Let points leave the head's surface as far as several frames ask for: for beards, glasses, teeth."""
+    out: Annotated[Path, arg(metavar="FILE.json")]
+    """Where the layout goes."""
+    model: Annotated[str, arg(metavar="NAME|DIR")] = "small"
+    """Landmark model."""
+    locator: Annotated[str, arg(metavar="NAME|DIR")] = "locator"
+    """Model that finds the heads."""
+
+    def run(self) -> int:
+        """Returns the exit code.
+
+        Raises:
+            AnymarkError: a bad photo, video, point, model or place to write to.
+        """
+        from anymark.commands.asked import clicks_of, find_in
+
+        check_writable([self.out])
+        clicked = clicks_of(self.point, self.marker_file)
+        if is_video(self.photo):
+            frames = ((frame.index, frame.pixels) for frame in open_video(self.photo))
+        else:
+            frames = enumerate([load_image(self.photo)])
+        layout = find_in(self.photo, clicked, frames, Detector(self.model, self.locator), not self.off_surface).layout
+        layout.save(self.out)
+        for name, (x, y, z) in zip(layout.names or (), layout.points_mm.tolist(), strict=True):
+            print(f"{name}  {x:.1f},{y:.1f},{z:.1f} mm")
+        return 0
+
+
+@dataclass(kw_only=True)
+class Template:
+    """Draw the head's texture coordinates, to paint over: anymark paint, anymark segment --painted."""
+
+    out: Positional[Annotated[Path, arg(metavar="FILE.png")]]
+    size: Annotated[int, arg(metavar="N")] = 2048
+    """Side of a tile in pixels."""
+    tiles: Annotated[int, arg(metavar="N")] = 1
+    """How many tiles: 1 is face and ears, 2 the back of the head with them, 6 all, with mouth, teeth and eyes."""
+
+    def run(self) -> int:
+        """Returns the exit code.
+
+        Raises:
+            AnymarkError: a number out of its range, extra apps is not installed, or it cannot be written.
+        """
+        from anymark.apps.uv import TILES, template
+
+        if not 64 <= self.size <= 8192 or not 1 <= self.tiles <= TILES:
+            raise AnymarkError(f"--size must be 64 to 8192 and --tiles 1 to {TILES}")
+        check_writable([self.out])
+        write_image(self.out, template(self.size, self.tiles))
+        return 0
+
+
+@dataclass(kw_only=True)
+class Guide:
+    """Draw a layout's points with their numbers, large, where they are to be put: a guide for make-up artists."""
+
+    layout: Positional[Annotated[str, arg(metavar="NAME|FILE")]]
+    photo: Annotated[Path | None, arg(metavar="PHOTO")] = None
+    """A photo of the one who is to be marked, or the first frame without dots; the canonical head without one."""
+    out: Annotated[Path, arg(metavar="FILE.png")]
+    """Where the picture goes."""
+    model: Annotated[str, arg(metavar="NAME|DIR")] = "small"
+    """Landmark model."""
+    locator: Annotated[str, arg(metavar="NAME|DIR")] = "locator"
+    """Model that finds the heads."""
+
+    def run(self) -> int:
+        """Returns the exit code.
+
+        Raises:
+            AnymarkError: no such layout, a bad photo or one without a head, a bad model or place to write to.
+        """
+        from anymark.apps.guide import guide_on_head, guide_on_photo
+
+        layout = as_layout(self.layout)
+        check_writable([self.out])
+        if self.photo is None:
+            write_image(self.out, guide_on_head(layout))
+            return 0
+        photo = load_image(self.photo)
+        heads = Detector(self.model, self.locator).encode(photo)
+        if not heads:
+            raise AnymarkError(f"{self.photo}: no face")
+        write_image(self.out, guide_on_photo(photo, heads[0].query(layout)))
+        return 0
+
+
 @dataclass
 class LayoutCommand:
-    """Say what layouts there are, or make one from annotated photos."""
+    """Say what layouts there are, make one from annotated photos or clicks, or draw one."""
 
     what: OmitArgPrefixes[
         OmitSubcommandPrefixes[
             Annotated[Calibrate, subcommand("calibrate")]
+            | Annotated[Guide, subcommand("guide")]
             | Annotated[List, subcommand("list")]
+            | Annotated[Pick, subcommand("pick")]
             | Annotated[Show, subcommand("show")]
+            | Annotated[Template, subcommand("template")]
         ]
     ]
 

@@ -13,6 +13,8 @@ from anymark.commands.asked import asked_of_video
 from anymark.commands.detect import DEFAULT_OUT
 from anymark.commands.following import Following, progress, remove_stale, report
 from anymark.detect.files import MARK
+from anymark.errors import AnymarkError
+from anymark.exports import check_target, export, format_named
 from anymark.files import check_file, check_targets
 from anymark.video.sequence import plain_stem
 from anymark.video.write import check_drawing, draw_video, write_csv
@@ -35,6 +37,8 @@ class Track(Following):
     which is taken unless given); one NAME in several frames is one point. Or X,Y,Z in millimetres of the head frame."""
     marker_file: Annotated[Path | None, arg(metavar="FILE.csv")] = None
     """Clicked pixels as a table with the columns name, x_px, y_px and, if wanted, frame."""
+    lock: bool = True
+    """Lock clicked points onto what was clicked, to a fraction of a pixel, where it is seen (needs anymark[apps])."""
     save_points: Annotated[Path | None, arg(metavar="FILE.json")] = None
     """Write what was clicked as a layout, to be looked for in other clips and photos."""
     out: Annotated[Path, arg(metavar="DIR|FILE.npz")] = DEFAULT_OUT
@@ -43,6 +47,9 @@ class Track(Following):
     """Write it as a CSV file beside that, too, a row a point."""
     draw: Annotated[Path | None, arg(metavar="FILE")] = None
     """Draw it on the video, as .mp4, .mov or .mkv, without sound."""
+    export: UseAppendAction[Annotated[tuple[str, ...], arg(metavar="FORMAT")]] = ()
+    """Write it for another program beside that, too: nuke, blender, usd, ... (anymark convert lists them and has their
+    options)."""
 
     def work(self) -> int:
         self.check_numbers()
@@ -55,19 +62,26 @@ class Track(Following):
             check_drawing(self.draw, made=out.parent)
         read = [Path(name) for name in (self.video, self.layout, self.marker_file) if name and os.path.isfile(name)]
         check_targets(filter(None, (out, table, self.draw, self.save_points)), read)
+        kinds = [format_named(name) for name in self.export]
+        for kind in kinds:
+            if "corners" in kind.options:
+                raise AnymarkError(f"--export {kind.name}: needs four corners: anymark convert has them")
+            check_target(kind.beside(out), kind, made=out.parent)
         detector = self.detector()
         layout, clicked = asked_of_video(self.layout, self.point, self.marker_file, video, detector)
-        with self.followed(video, layout, detector, out) as track:
+        with self.followed(video, layout, detector, out, clicked if self.lock else None) as track:
             for path in filter(None, (out, table, self.draw)):
                 remove_stale(path)
             track.save(out)
             if clicked is not None and self.save_points is not None:
-                clicked.save(self.save_points)
+                clicked.layout.save(self.save_points)
             if table is not None:
                 write_csv(table, track)
             if self.draw is not None:
                 with progress("drawn", 0, len(track.pts)) as show:
                     draw_video(self.draw, video, track, show)
+            for kind in kinds if track.ids else ():
+                export(track, kind.beside(out), kind.name)
             report(video, track)
         return 0
 

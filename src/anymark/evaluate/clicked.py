@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from anymark.apps.lock import LockedTracker
 from anymark.apps.points import Click, pick
 from anymark.canonical import CanonicalHead, Layout
 from anymark.canonical.face_mesh import FACE_MESH_POINTS, OUTER_EYES
@@ -28,8 +29,7 @@ from anymark.evaluate.photo_files import FACE_MESH_LAYOUT
 from anymark.evaluate.report import Detail
 from anymark.evaluate.samples import check_render
 from anymark.video import Frame, Tracker
-from anymark.video.rows import row_dtype, tracked
-from anymark.video.smoothing import smooth_rows
+from anymark.video.rows import row_dtype, to_rows
 
 Array = npt.NDArray[np.float64]
 
@@ -84,20 +84,23 @@ def read_clips(folder: Path) -> Iterator[Clip]:
 
 
 def by_anymark(clip: Clip, detector: Detector) -> dict[str, Array]:
-    """(T, P, 2) where anymark has the points that are clicked in the first frame, not smoothed and smoothed offline;
-    NaN where it missed the head."""
+    """(T, P, 2) where anymark has the points that are clicked in the first frame; NaN where it missed the head."""
     (head, *_) = detector.encode(clip.frames[0].pixels)
-    picked = pick([Click(head, clip.points_px[0])])
-    layout = Layout("clicked", picked.points_mm)
-    rows = [np.zeros(0, row_dtype(len(layout)))]
-    rows += [found for _, found in tracked(clip.frames, Tracker(detector, layout, max_heads=1))]
-    table = np.concatenate(rows)
-    smooth = np.empty_like(table)
-    smooth_rows(table, smooth, np.array([frame.time_s for frame in clip.frames]), "offline")
-    out = {}
-    for name, each in (("anymark", table), ("anymark, offline", smooth)):
+    click = Click(head, clip.points_px[0])
+    layout = Layout("clicked", pick([click]).points_mm)
+
+    def make(asked: Layout) -> Tracker:
+        return Tracker(detector, asked, max_heads=1)
+
+    out: dict[str, Array] = {}
+    for name, tracker in (
+        ("anymark, model alone", make(layout)),
+        ("anymark", LockedTracker(make, layout, [(click, clip.frames[0].pixels)])),
+    ):
+        found = [row for frame in clip.frames for row in to_rows(frame, tracker.step(frame), len(layout))]
+        rows = np.array(found, row_dtype(len(layout)))
         out[name] = np.full(clip.points_px.shape, np.nan)
-        out[name][each["frame"]] = each["xy_px"]
+        out[name][rows["frame"]] = rows["xy_px"]
     return out
 
 

@@ -182,8 +182,13 @@ def export(
     kind.write(path, Shot(track, first, mesh, pinned, reference))
 
 
-def check_target(path: Path, kind: Format) -> None:
+def check_target(path: Path, kind: Format, made: Path | None = None) -> None:
     """That a file, or folder, of a format can be at a path.
+
+    Args:
+        path: The path.
+        kind: The format.
+        made: A folder that will be there by then.
 
     Raises:
         AnymarkError: it cannot, or a file has another suffix than the format's.
@@ -192,12 +197,12 @@ def check_target(path: Path, kind: Format) -> None:
         if path.exists() and not path.is_dir():
             raise AnymarkError(f"{path}: cannot write ({kind.name} is a folder, and this is none)")
         if not path.exists():
-            check_file(path)
+            check_file(path, made)
         return
     suffix = Path(kind.suffix).suffix or kind.suffix
     if path.suffix.lower() != suffix:
         raise AnymarkError(f"{path}: files of {kind.name} end in {suffix}")
-    check_file(path)
+    check_file(path, made)
 
 
 def _make(folder: Path) -> None:

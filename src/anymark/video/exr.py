@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from anymark.errors import AnymarkError
+from anymark.files import atomic
 
 _SHOULDER = 0.8
 _GROUPS = ("RGB", "RGBA", "Y", "YA")  # as OpenEXR joins channels of the top layer
@@ -48,6 +49,23 @@ def read_exr(path: Path, exposure_stops: float = 0.0) -> npt.NDArray[np.uint8]:
     canvas = np.zeros((y1 - y0 + 1, x1 - x0 + 1, 3), np.uint8)
     _paste(canvas, shown, left - x0, top - y0)
     return canvas
+
+
+def write_exr(path: Path, rgba: npt.NDArray[np.float32]) -> None:
+    """Write (H, W, 4) as they are, 32-bit floats, losslessly compressed; whole or not at all.
+
+    Raises:
+        AnymarkError: OpenEXR is not installed, or the file cannot be written.
+    """
+    check_openexr(path)
+    import OpenEXR
+
+    header = {"compression": OpenEXR.ZIP_COMPRESSION, "type": OpenEXR.scanlineimage}
+    with atomic(path, "wb") as file:
+        try:
+            OpenEXR.File(header, {"RGBA": np.ascontiguousarray(rgba, np.float32)}).write(file.name)
+        except (RuntimeError, OSError, ValueError) as error:
+            raise AnymarkError(f"{path}: cannot write ({error})") from None
 
 
 def check_openexr(path: Path) -> None:

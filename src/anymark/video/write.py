@@ -14,7 +14,7 @@ import numpy.typing as npt
 from anymark.detect.draw import draw
 from anymark.errors import AnymarkError
 from anymark.files import atomic, check_file
-from anymark.video.frames import Video
+from anymark.video.frames import Frame, Video
 from anymark.video.track import Track, blocks
 
 if TYPE_CHECKING:
@@ -62,22 +62,48 @@ def draw_video(path: Path, video: Video, track: Track, progress: Callable[[int],
     Raises:
         AnymarkError: see `check_drawing`; or the path cannot be written, or a frame has another size than the first.
     """
+    starts = np.searchsorted(track.rows["frame"], np.arange(len(track.pts) + 1))
+
+    def drawn(frame: Frame, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        rows = range(starts[frame.index], starts[frame.index + 1])
+        return np.asarray(draw(pixels, [track.landmarks(row) for row in rows]))
+
+    write_video(path, video, len(track.pts), drawn, progress)
+
+
+def write_video(
+    path: Path,
+    video: Video,
+    count: int,
+    drawn: Callable[[Frame, npt.NDArray[np.uint8]], npt.NDArray[np.uint8]],
+    progress: Callable[[int], None] = lambda done: None,
+) -> None:
+    """A video made of another's frames, without sound, as `draw_video` says.
+
+    Args:
+        path: .mp4, .mov or .mkv.
+        video: Its frames.
+        count: So many of them, from the first on.
+        drawn: A frame and its pixels (H, W, 3), which are not to be written into -> what is to be seen, of that size.
+        progress: Called with how many frames are done.
+
+    Raises:
+        AnymarkError: as `draw_video`.
+    """
     check_drawing(path)
     import av
 
-    starts = np.searchsorted(track.rows["frame"], np.arange(len(track.pts) + 1))
     with atomic(path, "wb") as file, av.open(file, "w", format=CONTAINERS[path.suffix.lower()]) as output:
         encoder: _Encoder | None = None
         for frame in video:
-            if frame.index >= len(track.pts):
+            if frame.index >= count:
                 break
             if frame.pixels is not None:
-                rows = range(starts[frame.index], starts[frame.index + 1])
-                drawn = np.asarray(draw(frame.pixels, [track.landmarks(row) for row in rows]))
-                encoder = encoder or _Encoder(output, drawn.shape[1::-1], video.time_base, video.rate)
-                if drawn.shape[1::-1] != encoder.size_px:
+                picture = drawn(frame, frame.pixels)
+                encoder = encoder or _Encoder(output, picture.shape[1::-1], video.time_base, video.rate)
+                if picture.shape[1::-1] != encoder.size_px:
                     raise AnymarkError(f"{video.name}: frame {frame.index} has another size, and cannot be drawn")
-                encoder.add(drawn, frame.pts)
+                encoder.add(picture, frame.pts)
             progress(frame.index + 1)
         if encoder is not None:
             encoder.end()

@@ -9,6 +9,7 @@ from typing import Annotated
 from tyro.conf import OmitArgPrefixes, OmitSubcommandPrefixes, subcommand
 
 from anymark.commands.eval.aflw2000_3d import Aflw20003d
+from anymark.commands.eval.capture import Capture
 from anymark.commands.eval.cofw68 import Cofw68
 from anymark.commands.eval.face_synthetics import FaceSynthetics
 from anymark.commands.eval.facelab189 import Facelab189
@@ -46,6 +47,7 @@ class Eval:
             | Annotated[Stability, subcommand("stability")]
             | Annotated[Video, subcommand("video")]
             | Annotated[Points, subcommand("points")]
+            | Annotated[Capture, subcommand("capture")]
         ]
     ]
 

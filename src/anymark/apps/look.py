@@ -1,0 +1,61 @@
+"""Surfaces drawn as they would look: shaded, from any side, alone or over a photo."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from anymark.detect.raster import rasterise
+
+Floats = npt.NDArray[np.float32]
+
+_LIGHT = np.array([-0.3, -0.5, -0.8])  # where it comes from, in the camera's frame: above, from the left, from behind
+_AMBIENT = 0.35
+_NEAREST_MM = 1.0
+
+
+def shaded(
+    camera_mm: npt.NDArray[np.floating],
+    triangles: npt.NDArray[np.integer],
+    xy_px: npt.NDArray[np.floating],
+    size: tuple[int, int],
+    colours: npt.NDArray[np.floating],
+    factor: int = 2,
+) -> Floats:
+    """(H, W, 4) a surface, smooth and matt, 0..1, multiplied by alpha.
+
+    Args:
+        camera_mm: (V, 3) its vertices in the camera's frame.
+        triangles: (T, 3) counter-clockwise seen from outside; what faces away is not drawn.
+        xy_px: (V, 2) where they are in the picture.
+        size: (width, height) of the picture.
+        colours: (T, 3) of each triangle, 0..1.
+        factor: Places that each pixel is looked at in, along a side.
+    """
+    width, height = size
+    depth = np.maximum(camera_mm[:, 2], _NEAREST_MM)
+    raster = rasterise(np.asarray(xy_px, np.float64) * factor, depth, triangles, (width * factor, height * factor))
+    normals = vertex_normals(camera_mm, triangles)
+    light = _AMBIENT + (1 - _AMBIENT) * np.clip(normals @ (_LIGHT / np.linalg.norm(_LIGHT)), 0, 1)
+    bright = raster.of_vertices(light, triangles)
+    shown = raster.triangle >= 0
+    out = np.zeros((*shown.shape, 4), np.float32)
+    out[shown, :3] = colours[raster.triangle[shown]] * bright[shown, None]
+    out[shown, 3] = 1
+    return out.reshape(height, factor, width, factor, 4).mean((1, 3))
+
+
+def over(photo: npt.NDArray[np.uint8], drawn: Floats, opacity: float = 1.0) -> npt.NDArray[np.uint8]:
+    """(H, W, 3) what was drawn over a photo."""
+    alpha = opacity * drawn[..., 3:]
+    return np.rint(photo * (1 - alpha) + 255 * opacity * drawn[..., :3]).astype(np.uint8)
+
+
+def vertex_normals(vertices_mm: npt.NDArray[np.floating], triangles: npt.NDArray[np.integer]) -> Floats:
+    """(V, 3) unit normals, outwards, weighted by area."""
+    a, b, c = np.moveaxis(np.asarray(vertices_mm, np.float64)[triangles], 1, 0)
+    across = np.cross(b - a, c - a)
+    normals = np.stack(
+        [np.bincount(triangles.T.ravel(), np.tile(across[:, k], 3), len(vertices_mm)) for k in range(3)], 1
+    )
+    return (normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)).astype(np.float32)

@@ -1,0 +1,197 @@
+"""`anymark capture`: a rig of the user's fitted to a clip."""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+from tyro.conf import Positional, arg
+
+from anymark.apps.capture import Capture, View, capture
+from anymark.apps.look import over, shaded
+from anymark.apps.rigs import RigOnHead, load_rig
+from anymark.canonical import Layout
+from anymark.commands.detect import DEFAULT_OUT, make_folder
+from anymark.commands.following import Following, complain, progress
+from anymark.commands.on_heads import Pixels, Place
+from anymark.detect.camera import Camera
+from anymark.detect.detector import Detector, as_layout
+from anymark.detect.files import MARK
+from anymark.errors import AnymarkError
+from anymark.files import atomic, check_file
+from anymark.video import Frame, Track, Video
+from anymark.video.sequence import plain_stem
+from anymark.video.write import check_drawing, write_video
+
+_SKIN = (0.75, 0.78, 0.85)
+
+
+@dataclass(kw_only=True)
+class CaptureCommand(Following):
+    """Fit a rig of yours to a clip, or to several of one performance from calibrated cameras: expression weights and
+    the pose of the head in each frame, one identity for all.
+
+    Writes NAME.capture.anymark.npz, the weights as NAME.capture.anymark.csv, and NAME.capture.anymark.mp4, the rig over
+    the first clip.
+    """
+
+    clips: Positional[Annotated[tuple[str, ...], arg(metavar="CLIPS...", help_behavior_hint="(one or more)")]]
+    """Video files, image sequences (shot.%04d.png) or folders of pictures; several start at once and need --cameras."""
+    rig: Annotated[Path, arg(metavar="FILE.npz|DIR")]
+    """The rig: an .npz, or a folder of .obj shapes, one called neutral, identities, and expressions by their names."""
+    landmarks: Annotated[Path | None, arg(metavar="FILE")] = None
+    """The rig's vertices of the 68 landmarks, from 0, in a text or JSON; if the rig does not say."""
+    unit_mm: Annotated[float, arg(metavar="MM")] = 10.0
+    """Millimetres of one unit of the rig: 10 for centimetres."""
+    layout: Annotated[str, arg(metavar="NAME|FILE")] = "dense-5k"
+    """Landmarks that it is fitted to."""
+    focal: Annotated[float | None, arg(metavar="PX")] = None
+    """Focal length in pixels, the optical axis through the picture's middle; the model's own guess unless given."""
+    cameras: Annotated[Path | None, arg(metavar="FILE.json")] = None
+    """Calibrated cameras, one a clip: a list of objects with focal_px, principal_px, R_camera_world and
+    t_camera_world_mm (x right, y down, z forward)."""
+    meshes: bool = False
+    """Write the rig of each frame as an .obj file, too, in a folder."""
+    out: Annotated[Path, arg(metavar="DIR")] = DEFAULT_OUT
+    """Folder for what is written."""
+
+    def work(self) -> int:
+        """See `Following`."""
+        self.check_numbers()
+        if not self.clips:
+            raise AnymarkError("no clips given: anymark capture CLIPS... --rig RIG")
+        if self.focal is not None and not self.focal > 0:
+            raise AnymarkError(f"--focal {self.focal:g}: must be above 0")
+        cameras = None if self.cameras is None else read_cameras(self.cameras, len(self.clips))
+        if len(self.clips) > 1 and cameras is None:
+            raise AnymarkError(f"{len(self.clips)} clips: --cameras must say where they stand")
+        place = Place(self.out, plain_stem(self.clips[0]))
+        drawing = place("capture", ".mp4")
+        check_drawing(drawing, made=self.out)
+        check_file(place("capture", ".npz"), made=self.out)
+        rig = load_rig(self.rig, self.unit_mm, self.landmarks)
+        layout = replace(as_layout(self.layout), code=None, model=None, slides_mm=None)  # where points say they lie
+        points, on = rig.points_of(layout)
+        some = Layout("captured", layout.points_mm[on])
+        videos = [self.open(name) for name in self.clips]
+        detector = self.detector()
+        make_folder(self.out)
+        tracks = [self._track(video, some, detector, i) for i, video in enumerate(videos)]
+        views = [
+            _view(track, self.focal, None if cameras is None else cameras[i], min(len(t.pts) for t in tracks))
+            for i, track in enumerate(tracks)
+        ]
+        if len({len(track.pts) for track in tracks}) > 1:
+            complain(f"clips of {', '.join(str(len(track.pts)) for track in tracks)} frames: the shortest counts")
+        found = capture(rig.rig, points, views)
+        self._write(place, rig, found, tracks[0])
+        with progress("drawn", 0, len(found.expression)) as show:
+            write_video(drawing, videos[0], len(found.expression), _drawer(rig, found, views[0]), show)
+        seen = np.isfinite(found.residual_px)
+        print(
+            f"{self.clips[0]}  {int(seen.sum())} of {len(seen)} frames  {len(on)} landmarks  "
+            f"residual {np.nanmean(found.residual_px):.2f} px"
+        )
+        return 0
+
+    def _track(self, video: Video, layout: Layout, detector: Detector, number: int) -> Track:
+        """One clip's, in memory."""
+        with self.followed(video, layout, detector, self.out / f"{plain_stem(video.name)}.{number}{MARK}.npz") as track:
+            if not track.ids:
+                raise AnymarkError(f"{video.name}: no face in {len(track.pts)} frames")
+            head = max(track.ids, key=lambda each: len(track.head(each)))
+            if len(track.ids) > 1:
+                complain(f"{video.name}: {len(track.ids)} heads; number {head}, seen longest, is captured")
+            return replace(track, rows=np.array(track.head(head)))
+
+    def _write(self, place: Place, rig: RigOnHead, found: Capture, track: Track) -> None:
+        names = rig.rig.expression_names
+        with atomic(place("capture", ".npz"), "wb") as file:
+            np.savez_compressed(
+                file,
+                identity=found.identity,
+                expression=found.expression,
+                expression_names=np.array(names),
+                R_world_head=found.R_world_head,
+                t_world_head_mm=found.t_world_head_mm,
+                residual_px=found.residual_px,
+                time_s=track.time_s[: len(found.expression)],
+            )
+        with atomic(place("capture", ".csv"), "w") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(["frame", "time_s", "residual_px", *names])
+            for i, weights in enumerate(found.expression):
+                residual = found.residual_px[i]
+                said = "" if np.isnan(residual) else round(float(residual), 3)
+                writer.writerow([i, round(float(track.time_s[i]), 6), said, *np.round(weights, 4).tolist()])
+        if self.meshes:
+            frames = place.frames("capture.meshes", ".obj")
+            for i in range(len(found.expression)):
+                _write_obj(frames[i], found.vertices_mm(rig.rig, i), rig.rig.triangles)
+
+
+def read_cameras(path: Path, count: int) -> list[Camera]:
+    """The cameras of several clips; `R_camera_head` and `t_camera_head_mm` are those of the world.
+
+    Raises:
+        AnymarkError: the file cannot be read, or does not hold so many cameras.
+    """
+    try:
+        listed = json.loads(path.read_text("utf-8"))
+        cameras = [
+            Camera(each["focal_px"], each["principal_px"], each["R_camera_world"], each["t_camera_world_mm"])
+            for each in listed
+        ]
+    except OSError as error:
+        raise AnymarkError(f"{path}: {(error.strerror or str(error)).lower()}") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise AnymarkError(f"{path}: no list of cameras ({error})") from None
+    if len(cameras) != count:
+        raise AnymarkError(f"{path}: {len(cameras)} cameras for {count} clips")
+    return cameras
+
+
+def _view(track: Track, focal: float | None, camera: Camera | None, count: int) -> View:
+    """What one clip saw, in its first `count` frames."""
+    rows = track.rows[track.rows["frame"] < count]
+    n = len(track.layout)
+    xy, sigma = np.full((count, n, 2), np.nan), np.full((count, n), np.nan)
+    xy[rows["frame"]], sigma[rows["frame"]] = rows["xy_px"], rows["sigma_px"]
+    if camera is not None:
+        lens = np.full(count, camera.focal_px), np.tile(camera.principal_px, (count, 1))
+        return View(xy, sigma, *lens, camera.R_camera_head, camera.t_camera_head_mm)
+    middle = np.array(track.size_px) / 2
+    if focal is None:
+        focal = float(np.median([track.landmarks(i).camera.about(middle).focal_px for i in range(len(track.rows))]))
+    return View.alone(xy, sigma, focal, middle)
+
+
+class _drawer:  # noqa: N801, it is called as a function
+    """Draws the rig over the frames of a view."""
+
+    def __init__(self, rig: RigOnHead, found: Capture, view: View) -> None:
+        self._rig, self._found, self._view = rig.rig, found, view
+        on = np.isfinite(rig.canonical_mm).all(1)
+        self._triangles = rig.rig.triangles[on[rig.rig.triangles].all(1)]
+        self._colours = np.tile(_SKIN, (len(self._triangles), 1))
+
+    def __call__(self, frame: Frame, pixels: Pixels) -> Pixels:
+        i, found, view = frame.index, self._found, self._view
+        if np.isnan(found.residual_px[i]):
+            return pixels
+        world = self._found.vertices_mm(self._rig, i) @ found.R_world_head[i].T + found.t_world_head_mm[i]
+        seen = world @ view.R_view_world.T + view.t_view_world_mm
+        xy = view.principal_px[i] + view.focal_px[i] * seen[:, :2] / seen[:, 2:]
+        size = pixels.shape[1], pixels.shape[0]
+        return over(pixels, shaded(seen, self._triangles, xy, size, self._colours), 0.8)
+
+
+def _write_obj(path: Path, vertices: np.ndarray, triangles: np.ndarray) -> None:
+    with atomic(path, "w") as file:
+        file.write("# anymark: head frame, millimetres\n")
+        file.writelines("v {:.3f} {:.3f} {:.3f}\n".format(*vertex) for vertex in vertices.tolist())
+        file.writelines("f {} {} {}\n".format(*triangle) for triangle in (triangles + 1).tolist())

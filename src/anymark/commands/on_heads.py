@@ -1,0 +1,178 @@
+"""What commands that do something with whole heads have in common: photos and clips in, each done by itself."""
+
+from __future__ import annotations
+
+import os
+from abc import abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import numpy.typing as npt
+from tyro.conf import Positional, arg
+
+from anymark.canonical import Layout, load_layout
+from anymark.canonical.files import HEAD
+from anymark.commands.detect import DEFAULT_OUT, expand, make_folder
+from anymark.commands.following import Following, complain
+from anymark.detect.detector import Detector
+from anymark.detect.files import MARK, SUFFIXES
+from anymark.detect.image import load_image
+from anymark.detect.landmarks import Landmarks
+from anymark.errors import AnymarkError
+from anymark.video import Frame, Track, Video
+from anymark.video.sequence import is_pattern, plain_stem
+from anymark.video.smoothing import Smoothing
+
+Pixels = npt.NDArray[np.uint8]
+
+
+@dataclass(kw_only=True)
+class OnHeads(Following):
+    """Files in, and a folder out."""
+
+    files: Positional[Annotated[tuple[str, ...], arg(metavar="FILES...", help_behavior_hint="(one or more)")]]
+    """Photos, folders of photos and globs; and clips: video files, and sequences as shot.%04d.png or shot.####.exr."""
+    out: Annotated[Path, arg(metavar="DIR")] = DEFAULT_OUT
+    """Folder for what is written."""
+    smooth: Smoothing = "offline"
+    """How clips are made steadier; see anymark track."""
+
+    @abstractmethod
+    def photo(self, name: str, pixels: Pixels, heads: list[Landmarks], out: Place) -> None:
+        """What is to be done with a photo (H, W, 3) and the layout of its heads, the largest first."""
+
+    @abstractmethod
+    def clip(self, video: Video, heads: Heads, out: Place) -> None:
+        """What is to be done with a video and its heads."""
+
+    def prepare(self) -> None:
+        """What is checked and read before the models are."""
+
+    def layout(self) -> Layout:
+        """What is asked for on each head."""
+        return load_layout(HEAD)
+
+    def work(self) -> int:
+        """See `Following`."""
+        self.check_numbers()
+        if not self.files:
+            raise AnymarkError("no files given: photos or clips")
+        self.prepare()
+        videos = [name for name in self.files if is_video(name)]
+        photos, problems = expand([name for name in self.files if name not in videos])
+        places = _places([*photos, *map(Path, videos)], self.out)
+        detector = self.detector()
+        make_folder(self.out)
+        for problem in problems:
+            complain(problem)
+        failed = len(problems)
+        for path, place in zip([*photos, *videos], places, strict=True):
+            try:
+                self._one(str(path), path in videos, detector, place)
+            except AnymarkError as error:
+                failed += 1
+                complain(error)
+        return 2 if failed else 0
+
+    def _one(self, name: str, is_clip: bool, detector: Detector, place: Place) -> None:
+        if not is_clip:
+            pixels = load_image(name)
+            heads = [head.query(self.layout()) for head in detector.encode(pixels)[: self.max_heads]]
+            if not heads:
+                raise AnymarkError(f"{name}: no face")
+            self.photo(name, pixels, heads, place)
+            return
+        video = self.open(name)
+        with self.followed(video, self.layout(), detector, place("", ".npz")) as track:
+            if not track.ids:
+                raise AnymarkError(f"{name}: no face in {len(track.pts)} frames")
+            self.clip(video, Heads(track), place)
+
+
+@dataclass(frozen=True, eq=False)
+class Place:
+    """Where what is made of one file goes."""
+
+    folder: Path
+    stem: str
+
+    def __call__(self, what: str, suffix: str) -> Path:
+        """The path of one product; `what` tells it from the others, "" is the main one."""
+        return self.folder / f"{self.stem}{'.' + what if what else ''}{MARK}{suffix}"
+
+    def frames(self, what: str, suffix: str) -> Frames:
+        """A folder of one product's frames.
+
+        Raises:
+            AnymarkError: it cannot be made.
+        """
+        folder = self(what, "")
+        make_folder(folder)
+        return Frames(folder, suffix)
+
+
+@dataclass(frozen=True)
+class Frames:
+    """A folder of numbered pictures."""
+
+    folder: Path
+    suffix: str
+
+    def __getitem__(self, index: int) -> Path:
+        return self.folder / f"{index:06d}{self.suffix}"
+
+
+class Heads:
+    """The heads of a clip by frame."""
+
+    def __init__(self, track: Track) -> None:
+        self.track = track
+        self._starts = np.searchsorted(track.rows["frame"], np.arange(len(track.pts) + 1))
+
+    def __len__(self) -> int:
+        return len(self.track.pts)
+
+    def of(self, frame: Frame, number: int | None = None) -> list[Landmarks]:
+        """Those of one frame; with a number, that head alone, if it is there."""
+        rows = range(*self._starts[frame.index : frame.index + 2])
+        return [self.track.landmarks(row) for row in rows if number in (None, int(self.track.rows["head"][row]))]
+
+
+@contextmanager
+def naming(name: str) -> Iterator[None]:
+    """What goes wrong within is said of a file."""
+    try:
+        yield
+    except AnymarkError as error:
+        raise AnymarkError(f"{name}: {error}") from None
+
+
+def is_video(name: str) -> bool:
+    """Whether an argument means a clip rather than photos."""
+    if is_pattern(name) and not os.path.exists(name):
+        return True
+    path = Path(name)
+    return bool(path.suffix) and path.suffix.lower() not in SUFFIXES and not path.is_dir() and not _is_glob(name)
+
+
+def _is_glob(name: str) -> bool:
+    return any(mark in name for mark in "*?[") and not os.path.exists(name)
+
+
+def _places(paths: list[Path], folder: Path) -> list[Place]:
+    """A place a file; stems that clash are numbered."""
+    taken: set[str] = set()
+    places = []
+    for path in paths:
+        stem = base = plain_stem(str(path))
+        number = 1
+        while stem.casefold() in taken:  # some file systems do not tell A from a
+            number += 1
+            stem = f"{base}-{number}"
+        taken.add(stem.casefold())
+        places.append(Place(folder, stem))
+    return places

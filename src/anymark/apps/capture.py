@@ -21,7 +21,7 @@ from anymark.fit.problem import POSE, exponential, orthographic
 from anymark.fit.sequence import Smoothness, smoothed
 from anymark.fit.solve import bounded_step
 
-Array = npt.NDArray[np.float64]
+Array = npt.NDArray[np.floating]
 Floats = npt.NDArray[np.float32]
 
 LEAST_POINTS = 12

@@ -27,8 +27,8 @@ from anymark.video import Frame, TrackedHead, Tracker
 Array = npt.NDArray[np.float64]
 Floats = npt.NDArray[np.float32]
 
-RADIUS = 0.09
-"""Half the side of a patch, in distances of the eyes."""
+RADIUS, LEAST_RADIUS_PX = 0.05, 6.0
+"""Half the side of a patch, in distances of the eyes; smaller ones look like anything."""
 
 LEAST_LIKENESS = 0.85
 """Correlation of a patch with what it is laid on, below which something covers the point."""
@@ -44,6 +44,7 @@ _GREY = 3.0  # noise of the picture, in grey levels
 _UNLIKE = 0.25  # what light and folds change of a patch's contrast
 _ALIKE = 0.15  # places of a patch err together: each counts as so much of one
 _FARTHEST = 3.0  # of a correction, in standard deviations of the model's
+_LEAST_SQUARE = 0.25  # of the skin around a point, narrow side over wide one
 _LEAST_VISIBLE = 0.3  # that the model must find a point to be
 _LEAST_SIGMA_PX = 0.05
 _LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)
@@ -145,7 +146,7 @@ def _patches(click: Click, pixels: npt.NDArray[np.uint8], points: Layout) -> _Pa
     clicked = np.isfinite(click.xy_px).all(1)
     at = np.where(clicked[:, None], np.nan_to_num(click.xy_px), found[:count])
     skin = (found[count:].reshape(2, count, 2) - found[:count]).swapaxes(0, 1)
-    radius = RADIUS * eyes_px(click.head)
+    radius = max(RADIUS * eyes_px(click.head), LEAST_RADIUS_PX)
     offsets = np.broadcast_to(_grid() * radius, (count, _SIDE**2, 2))
     values, contrast = [], []
     for blur in _LEVELS:
@@ -172,7 +173,7 @@ def _fitted(
             image = _Image.of(pixels, points, float(np.median(side)), blur * spacing)
             moved, spread, alike = _aligned(image, click, level, points, offsets, moved, start, sigma)
         near = np.linalg.norm(moved, axis=1) <= _FARTHEST * sigma
-        better = click.clicked & near & (alike > likeness)
+        better = click.clicked & near & _squarely(skin) & _squarely(click.skin_px) & (alike > likeness)
         best[better], sd[better], likeness[better] = moved[better], spread[better], alike[better]
     return best, sd, likeness
 
@@ -192,7 +193,7 @@ def _aligned(
         slope = slope - slope.mean(1, keepdims=True)
         slope = slope - value[..., None] * np.einsum("pn,pnk->pk", value, slope)[:, None]
         off = value - patch
-        likeness = 1 - (off**2).sum(1) / 2
+        likeness = 1 - (off**2).sum(1, dtype=np.float64) / 2
         matrix = np.einsum("pni,pnj->pij", slope, slope) * (_ALIKE / noise)[:, None, None]
         gradient = np.einsum("pni,pn->pi", slope, off) * (_ALIKE / noise)[:, None]
         matrix = matrix + prior[:, None, None] * np.eye(2)
@@ -205,6 +206,12 @@ def _aligned(
             break
     spread = np.sqrt(np.trace(np.linalg.inv(matrix), axis1=1, axis2=2) / 2)
     return moved, np.maximum(spread, _LEAST_SIGMA_PX), likeness
+
+
+def _squarely(skin: Array) -> npt.NDArray[np.bool_]:
+    """(P,) whether skin (P, 2, 2) is looked at squarely enough to tell it from other skin."""
+    wide, narrow = np.linalg.svd(skin, compute_uv=False).T
+    return narrow > _LEAST_SQUARE * wide
 
 
 @dataclass(frozen=True, eq=False)

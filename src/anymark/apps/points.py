@@ -90,7 +90,7 @@ def pick(clicks: Sequence[Click], near_surface: bool = True) -> Picked:
     apart = np.stack([np.linalg.norm(click.head.query(found).xy_px - click.xy_px, axis=1) for click in clicks])
     off_px, off_mm = (np.nanmax([getattr(g, key) for g in guesses], axis=0) for key in ("off_px", "off_mm"))
     seen = np.nanmin([guess.uncovered for guess in guesses], axis=0)
-    return Picked(points, off_px, off_mm, seen, np.nanmean(apart, axis=0))
+    return Picked(points, off_px, off_mm, seen, np.nanmean(apart.astype(np.float64), axis=0))
 
 
 @dataclass(frozen=True, eq=False)

@@ -33,6 +33,7 @@ FARTHEST_MM = 5.0
 
 _NEAR_MM = (15.0, 6.0)  # vertices that come so near to the head's surface are laid upon it, in each round
 _ANCHORS = 400  # of them say, in the next round, how the others are warped
+_NEAREST = 8  # vertices whose triangles are looked at for the nearest point
 _ICT_LANDMARKS = "idx_to_landmark_verts"
 
 
@@ -139,21 +140,22 @@ def register(rig: Rig, ids: npt.NDArray[np.integer], name: str = "rig") -> RigOn
 def closest(
     vertices_mm: Array, triangles: npt.NDArray[np.integer], points_mm: Array
 ) -> tuple[npt.NDArray[np.int32], Array, Array]:
-    """For each of the points (N, 3) the nearest one of the triangles (T, 3) about the nearest vertex: the triangle's
-    corners (N, 3), their weights (N, 3), and how far it is (N,)."""
+    """For each of the points (N, 3) the nearest one of the triangles (T, 3) about the nearest vertices: the triangle's
+    corners (N, 3), their weights (N, 3), and how far it is (N,). Exact but where triangles are long and thin."""
     used = np.unique(triangles)
     points = np.asarray(points_mm, np.float64)
-    nearest = used[cKDTree(vertices_mm[used]).query(points)[1]]
+    some = min(_NEAREST, len(used))
+    nearest = used[cKDTree(vertices_mm[used]).query(points, some)[1].reshape(len(points), some)].ravel()
     flat = triangles.ravel()
     order = np.argsort(flat, kind="stable")
     starts = np.searchsorted(flat[order], np.arange(flat.max() + 2))
     count = (starts[1:] - starts[:-1])[nearest]
-    of = np.repeat(np.arange(len(points)), count)
+    of = np.repeat(np.arange(len(points)).repeat(some), count)
     place = np.arange(len(of)) - np.repeat(np.cumsum(count) - count, count) + np.repeat(starts[nearest], count)
     pair = order[place] // 3
     a, b, c = np.moveaxis(vertices_mm[triangles[pair]].astype(np.float64), 1, 0)
     weights, squared = closest_on_triangles(points[of], a, b, c)
-    best = np.lexsort((squared, of))[np.cumsum(count) - count]
+    best = np.lexsort((squared, of))[np.searchsorted(of, np.arange(len(points)))]
     return triangles[pair[best]].astype(np.int32), weights[best], np.sqrt(squared[best])
 
 

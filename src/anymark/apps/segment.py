@@ -24,7 +24,7 @@ SAMPLES = 3
 """Places along a side that each pixel is looked at in: edges have so many times so many steps."""
 
 _FACE = "mediapipe478"
-_INNER_LIPS = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308, 324, 318, 402, 317, 14, 87, 178, 88, 95)
+INNER_LIPS = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308, 324, 318, 402, 317, 14, 87, 178, 88, 95)
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +83,7 @@ def _masks_of(head: Landmarks, size_px: tuple[int, int], partition: Partition) -
     if partition.gap >= 0:
         gap = (pixels.raster.triangle < 0) & _between_lips(head, pixels)
         labels = np.where(gap, np.int16(partition.gap), labels)
-        seen = np.median(points_on(head.uncovered[:, None], _FACE)[_INNER_LIPS, 0])
+        seen = np.median(points_on(head.uncovered[:, None], _FACE)[INNER_LIPS, 0])
         uncovered = np.where(gap, np.float32(seen), uncovered)
     masks = [pixels.averaged(np.where(labels == i, uncovered, 0)) for i in range(len(partition.names))]
     return *pixels.box_px, np.stack(masks)
@@ -93,7 +93,7 @@ def _between_lips(head: Landmarks, pixels: HeadPixels) -> npt.NDArray[np.bool_]:
     """Which places lie inside of the lips' inner edge."""
     height, width = pixels.raster.triangle.shape
     image = Image.new("1", (width, height))
-    edge = points_on(head.xy_px.astype(np.float64), _FACE)[_INNER_LIPS, :]
+    edge = points_on(head.xy_px.astype(np.float64), _FACE)[INNER_LIPS, :]
     at = (edge - pixels.box_px[:2]) * pixels.factor - 0.5  # Pillow draws in coordinates of pixel centres
     ImageDraw.Draw(image).polygon([tuple(xy) for xy in at.tolist()], fill=1)
     return np.asarray(image)

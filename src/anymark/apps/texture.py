@@ -179,4 +179,4 @@ def _texels(size: int) -> _Texels:
     parts = [(of_part[of], stiffness(head.triangles[of_part], len(head.vertices_mm))) for of_part in (scalp, ~scalp)]
     nearest = distance_transform_edt(raster.triangle < 0, return_distances=False, return_indices=True)
     vertices, weights = head.triangles[of], raster.weights[rows, columns]
-    return _Texels(size, rows, columns, vertices, weights, index[rows, across], tuple(parts), np.asarray(nearest))
+    return _Texels(size, rows, columns, vertices, weights, index[rows, across], tuple(parts), nearest.astype(np.intp))

@@ -17,6 +17,7 @@ from anymark.commands.eval.photos import Photos
 from anymark.commands.eval.points import Points
 from anymark.commands.eval.pose import Pose
 from anymark.commands.eval.samples import Samples
+from anymark.commands.eval.segment import Segment
 from anymark.commands.eval.sigma import Sigma
 from anymark.commands.eval.stability import Stability
 from anymark.commands.eval.three_hundred_vw import ThreeHundredVW
@@ -47,6 +48,7 @@ class Eval:
             | Annotated[Stability, subcommand("stability")]
             | Annotated[Video, subcommand("video")]
             | Annotated[Points, subcommand("points")]
+            | Annotated[Segment, subcommand("segment")]
             | Annotated[Capture, subcommand("capture")]
         ]
     ]

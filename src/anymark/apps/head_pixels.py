@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -67,7 +68,7 @@ class HeadPixels:
             raise AnymarkError(f"a head of {high[0] - low[0]:.0f} x {high[1] - low[1]:.0f} pixels is too large to draw")
         x0, y0, x1, y1 = (int(v) for v in (*low, *high))
         raster = rasterise((xy - low) * factor, depth, head.triangles, ((x1 - x0) * factor, (y1 - y0) * factor))
-        return cls((x0, y0, x1, y1), factor, raster, raster.of_vertices(landmarks.uncovered, head.triangles))
+        return cls((x0, y0, x1, y1), factor, raster, raster.of_vertices(_uncovered(landmarks), head.triangles))
 
     def nearest(self, xy_px: npt.NDArray[np.floating]) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp], Floats]:
         """For points (N, 2) of the photo the row and column (N,) of the nearest place that shows the head, and how far
@@ -99,6 +100,27 @@ class HeadPixels:
         height, width = (side // self.factor for side in samples.shape[:2])
         blocks = samples.reshape(height, self.factor, width, self.factor, *samples.shape[2:])
         return blocks.mean((1, 3), dtype=np.float32)
+
+
+def _uncovered(landmarks: Landmarks) -> Floats:
+    """(V,) how likely nothing but the head itself lies over each vertex. Teeth and eyes are mostly behind lips and lids,
+    and that is what the model says of them; of whether something else covers them, lips and lids tell."""
+    out = landmarks.uncovered.copy()
+    for inner, outer in _within():
+        out[inner] = np.median(landmarks.uncovered[outer])
+    return out
+
+
+@cache
+def _within() -> tuple[tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]], ...]:
+    """Vertices of the parts within openings of the skin, and those of the skin about each."""
+    head = CanonicalHead.load()
+    parts = [(("upper teeth", "lower teeth", "gums", "tongue"), ("upper lip", "lower lip"))]
+    parts += [((f"{side} eye",), (f"{side} eyelids",)) for side in ("right", "left")]
+    return tuple(
+        (np.unique(head.triangles[head.triangles_of(*inner)]), np.unique(head.triangles[head.triangles_of(*outer)]))
+        for inner, outer in parts
+    )
 
 
 def check_head(landmarks: Landmarks) -> None:

@@ -103,8 +103,8 @@ class HeadPixels:
 
 
 def _uncovered(landmarks: Landmarks) -> Floats:
-    """(V,) how likely nothing but the head itself lies over each vertex. Teeth and eyes are mostly behind lips and lids,
-    and that is what the model says of them; of whether something else covers them, lips and lids tell."""
+    """(V,) how likely nothing but the head itself lies over each vertex. Teeth and eyes are mostly behind lips and
+    lids, and that is what the model says of them; of whether something else covers them, lips and lids tell."""
     out = landmarks.uncovered.copy()
     for inner, outer in _within():
         out[inner] = np.median(landmarks.uncovered[outer])

@@ -26,7 +26,7 @@ click = Click(head, clicked)
 points = Layout("clicked", pick([click]).points_mm, names=("cheek", "nose", "brow"))
 
 tracker = LockedTracker(lambda layout: Tracker(detector, layout, max_heads=1), points, [(click, frames[0].pixels)])
-ours = [tracker.step(frame)[0].landmarks for frame in frames]
+ours = [[found.landmarks.xy_px for found in tracker.step(frame)] for frame in frames]
 
 grey = [cv2.cvtColor(frame.pixels, cv2.COLOR_RGB2GRAY) for frame in frames]
 flow = [clicked.astype(np.float32)]
@@ -36,7 +36,7 @@ for before, after in pairwise(grey):
 tiles = []
 for i in (0, 13, 20, 27, 39):
     picture = frames[i].pixels.copy()
-    for xy, colour in ((flow[i], (255, 70, 70)), (ours[i].xy_px, (60, 255, 110))):
+    for xy, colour in ((flow[i], (255, 70, 70)), *((xy, (60, 255, 110)) for xy in ours[i])):
         for x, y in xy:
             if 0 <= x < picture.shape[1] and 0 <= y < picture.shape[0]:
                 cv2.circle(picture, (round(float(x)), round(float(y))), 7, colour, 3)

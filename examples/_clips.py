@@ -36,7 +36,7 @@ def moving(count: int = 40, side: int = 480, card: bool = True) -> Iterator[Fram
         )
         if card:
             left = round(-140 + (side + 280) * t)
-            frame[:, max(left - 45, 0) : max(left + 45, 0)] = 110
+            frame[:, max(left - 30, 0) : max(left + 30, 0)] = 110
         yield Frame(i, i, i / RATE, frame)
 
 

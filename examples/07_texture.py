@@ -17,7 +17,7 @@ from anymark.apps.uv import UvPicture
 
 photo = astronaut()
 (head,) = Detector().encode(photo)
-maker = TextureMaker(1024)
+maker = TextureMaker(1024, tiles=6)
 maker.add(photo, head.query("head"))
 texture = maker.texture()
 
@@ -35,4 +35,10 @@ for yaw in np.radians([-35.0, 0.0, 35.0]):
     colour = pixels.averaged(picture.smooth(pixels.raster))
     view[y0:y1, x0:x1] = np.rint(255 * colour[..., :3] + 235 * (1 - colour[..., 3:]))
     views.append(view)
-save("07_texture", texture.rgb, np.asarray(texture.confidence_picture().convert("RGB"))[:, :1024], *views, height=300)
+save(
+    "07_texture",
+    texture.rgb[:, :2048],
+    np.asarray(texture.confidence_picture().convert("RGB"))[:, :1024],
+    *views,
+    height=300,
+)

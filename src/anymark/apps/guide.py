@@ -6,24 +6,24 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
-from anymark.apps.look import shaded, vertex_normals
+from anymark.apps.look import shaded
 from anymark.canonical import CanonicalHead, Layout
-from anymark.detect.camera import FACING
+from anymark.detect.camera import FACING, Camera
 from anymark.detect.landmarks import Landmarks
+from anymark.detect.visibility import Surface
 from anymark.detect.window import Window, crop
 
-SIDE_PX = 1400
+SIDE_PX = 1000
 """Of the square that a face is drawn in."""
 
 VIEWS_DEG = (45.0, 0.0, -45.0)
 """Yaw of the canonical head in the drawing of three views, from left to right."""
 
 _FACE_SCALE = 1.7  # side of the square over that of the face's box
-_AWAY_MM, _LENS = 1500.0, 6.0  # of the drawing's camera, and its focal length in sides of the picture
+_AWAY_MM, _LENS = 1500.0, 5.1  # of the drawing's camera, and its focal length in sides of the picture
 _SKIN = (0.86, 0.78, 0.72)
 _DOT, _RIM, _INK = (230, 40, 60), (255, 255, 255), (20, 20, 20)
 _SEEN = 0.5
-_FACING_AWAY = -0.1
 
 
 def guide_on_photo(photo: npt.NDArray[np.uint8], landmarks: Landmarks) -> Image.Image:
@@ -39,19 +39,17 @@ def guide_on_photo(photo: npt.NDArray[np.uint8], landmarks: Landmarks) -> Image.
 def guide_on_head(layout: Layout) -> Image.Image:
     """The points on the canonical head, from three sides."""
     head = CanonicalHead.load()
-    near = ((head.vertices_mm.astype(np.float64) ** 2).sum(1) - 2 * layout.points_mm @ head.vertices_mm.T).argmin(1)
     sheet = Image.new("RGB", (SIDE_PX * len(VIEWS_DEG), SIDE_PX), (245, 245, 245))
     for i, yaw in enumerate(VIEWS_DEG):
         cos, sin = np.cos(np.radians(yaw)), np.sin(np.radians(yaw))
         turn = FACING @ np.array([[cos, 0, sin], [0, 1, 0], [-sin, 0, cos]])
-        places = [points @ turn.T + (0, -15, _AWAY_MM) for points in (head.vertices_mm, layout.points_mm)]
-        xy = [SIDE_PX * (0.5 + _LENS * place[:, :2] / place[:, 2:] * 0.85) for place in places]
+        camera = Camera(_LENS * SIDE_PX, np.full(2, SIDE_PX / 2), turn, np.array([0, -15, _AWAY_MM]))
         colours = np.tile(_SKIN, (len(head.triangles), 1))
-        drawn = shaded(places[0], head.triangles, xy[0], (SIDE_PX, SIDE_PX), colours)
+        seen = camera.in_camera_mm(head.vertices_mm)
+        drawn = shaded(seen, head.triangles, camera.project(head.vertices_mm), (SIDE_PX, SIDE_PX), colours)
         tile = Image.fromarray(np.rint(245 * (1 - drawn[..., 3:]) + 255 * drawn[..., :3]).astype(np.uint8))
-        normals = vertex_normals(places[0], head.triangles)[near]
-        towards = -places[1] / np.linalg.norm(places[1], axis=1, keepdims=True)
-        _number(tile, xy[1], (normals * towards).sum(1) > -_FACING_AWAY, layout)
+        shown = Surface(lambda: head.vertices_mm, camera).visible(layout.points_mm, layout.points_mm)
+        _number(tile, camera.project(layout.points_mm), shown >= _SEEN, layout)
         sheet.paste(tile, (i * SIDE_PX, 0))
     return sheet
 

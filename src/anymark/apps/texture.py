@@ -19,20 +19,20 @@ from scipy.sparse import spmatrix
 from anymark.apps.film import film, stiffness
 from anymark.apps.head_pixels import check_head
 from anymark.apps.pixels import Floats, photo_to_linear, sampled, to_display
-from anymark.apps.uv import unwrapped
+from anymark.apps.uv import TILES, unwrapped
 from anymark.canonical import CanonicalHead
 from anymark.detect.landmarks import Landmarks
 from anymark.errors import AnymarkError
 
 SKIN_TILES = 2
-"""Face with ears, and the back of the head."""
+"""Face with ears, and the back of the head: whose halves mirror one another. The others are mouth, teeth and eyes."""
 
 LEAST_SIZE, MOST_SIZE = 64, 8192
 """Side of a tile in texels."""
 
 _GRAZING = 0.15  # cosines of the way to the camera to the normal: what is seen at less is not believed
 _SHARP = 3.0  # power of the cosine that photos are weighed by
-_ENOUGH = 0.35  # weight of one photo that makes a texel known for sure
+_ENOUGH = 0.12  # weight of one photo that makes a texel known for sure: seen at 60 degrees
 _MIRRORED = 0.5  # weight of the other side of the head against what was seen
 
 
@@ -41,11 +41,11 @@ class Texture:
     """A texture of the head."""
 
     rgb: npt.NDArray[np.uint8]
-    """(S, 2 S, 3) sRGB; the top row is v = 1, and all of it has a colour."""
+    """(S, S * tiles, 3) sRGB; the top row is v = 1, and all of it has a colour."""
     confidence: Floats
-    """(S, 2 S) 0..1, how surely each texel was seen; 0 where it was made up, and beside the head."""
+    """(S, S * tiles) 0..1, how surely each texel was seen; 0 where it was made up, and beside the head."""
     mirrored: Floats
-    """(S, 2 S) 0..1, how much of each texel is the other side's."""
+    """(S, S * tiles) 0..1, how much of each texel is the other side's."""
 
     def picture(self) -> Image.Image:
         """RGB."""
@@ -61,16 +61,18 @@ class TextureMaker:
 
     Args:
         size: Side of a tile in texels.
+        tiles: How many tiles, see `anymark.apps.uv`.
 
     Raises:
-        AnymarkError: the size is out of its range.
+        AnymarkError: a number is out of its range.
     """
 
-    def __init__(self, size: int = 1024) -> None:
+    def __init__(self, size: int = 1024, tiles: int = SKIN_TILES) -> None:
         if not LEAST_SIZE <= size <= MOST_SIZE:
             raise AnymarkError(f"size {size}: a tile's side must be {LEAST_SIZE} to {MOST_SIZE} texels")
-        self.size = size
-        self._texels = _texels(size)
+        if not 1 <= tiles <= TILES:
+            raise AnymarkError(f"tiles {tiles}: there are 1 to {TILES}")
+        self._texels = _texels(size, tiles)
         count = len(self._texels.rows)
         self._colour, self._weight = np.zeros((count, 3), np.float32), np.zeros(count, np.float32)
         self._best = np.zeros(count, np.float32)
@@ -139,9 +141,10 @@ class TextureMaker:
 
 @dataclass(frozen=True, eq=False)
 class _Texels:
-    """The N texels of the skin's tiles that lie on the head."""
+    """The N texels that lie on the head."""
 
-    size: int
+    shape: tuple[int, int]
+    """(S, S * tiles)"""
     rows: npt.NDArray[np.intp]
     columns: npt.NDArray[np.intp]
     vertices: npt.NDArray[np.int32]
@@ -153,30 +156,33 @@ class _Texels:
     parts: tuple[tuple[npt.NDArray[np.bool_], spmatrix], ...]
     """Of scalp and skin: which texels are of it (N,), and its vertices' stiffness (V, V)."""
     near: npt.NDArray[np.intp]
-    """(2, S, 2 S) row and column of the nearest texel on the head."""
+    """(2, S, S * tiles) row and column of the nearest texel on the head."""
 
     def at(self, values: npt.NDArray[np.floating]) -> Floats:
         """Values of vertices (V, ...) -> of texels (N, ...)."""
         return np.einsum("nk,nk...->n...", self.weights, values[self.vertices].astype(np.float32))
 
     def picture(self, values: Floats) -> Floats:
-        """Values of texels (N, C) as a picture (S, 2 S, C), 0 beside the head."""
-        out = np.zeros((self.size, SKIN_TILES * self.size, values.shape[1]), np.float32)
+        """Values of texels (N, C) as a picture (S, S * tiles, C), 0 beside the head."""
+        out = np.zeros((*self.shape, values.shape[1]), np.float32)
         out[self.rows, self.columns] = values
         return out
 
 
 @lru_cache(maxsize=2)
-def _texels(size: int) -> _Texels:
-    head, raster = CanonicalHead.load(), unwrapped(size, SKIN_TILES)
+def _texels(size: int, tiles: int) -> _Texels:
+    head, raster = CanonicalHead.load(), unwrapped(size, tiles)
     rows, columns = np.nonzero(raster.triangle >= 0)
     of = raster.triangle[rows, columns]
     index = np.full(raster.triangle.shape, -1, np.intp)
     index[rows, columns] = np.arange(len(rows))
-    across = columns // size * size + (size - 1 - columns % size)  # each tile's halves mirror one another
+    across = columns // size * size + (size - 1 - columns % size)
+    mirror = np.where(columns < SKIN_TILES * size, index[rows, across], -1)
     scalp = np.zeros(len(head.triangles), bool)
     scalp[head.triangles_of("scalp")] = True
     parts = [(of_part[of], stiffness(head.triangles[of_part], len(head.vertices_mm))) for of_part in (scalp, ~scalp)]
     nearest = distance_transform_edt(raster.triangle < 0, return_distances=False, return_indices=True)
     vertices, weights = head.triangles[of], raster.weights[rows, columns]
-    return _Texels(size, rows, columns, vertices, weights, index[rows, across], tuple(parts), nearest.astype(np.intp))
+    return _Texels(
+        raster.triangle.shape, rows, columns, vertices, weights, mirror, tuple(parts), nearest.astype(np.intp)
+    )

@@ -55,7 +55,7 @@ class AnatomyCommand(OnHeads):
         """All frames of each head together: bones do not grow."""
         check_drawing(out("", ".mp4"))
         track = heads.track
-        rows = {number: np.flatnonzero(track.rows["head"] == number) for number in track.ids}
+        rows = {number: np.flatnonzero(track.rows["head"] == number).tolist() for number in track.ids}
         with naming(video.name):
             found = {number: fit_anatomy([track.landmarks(row) for row in these]) for number, these in rows.items()}
         frames = {number: track.rows["frame"][these].tolist() for number, these in rows.items()}
@@ -69,7 +69,7 @@ class AnatomyCommand(OnHeads):
 
         with progress("drawn", 0, len(heads)) as show:
             write_video(out("", ".mp4"), video, len(heads), drawn, show)
-        self._write(out, found, frames, track.time_s)
+        self._write(out, found, frames, track.time_s.tolist())
         for number, each in found.items():
             opening = each.jaw_opening_mm
             print(

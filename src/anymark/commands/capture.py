@@ -143,7 +143,10 @@ def read_cameras(path: Path, count: int) -> list[Camera]:
     try:
         listed = json.loads(path.read_text("utf-8"))
         cameras = [
-            Camera(each["focal_px"], each["principal_px"], each["R_camera_world"], each["t_camera_world_mm"])
+            Camera(
+                float(each["focal_px"]),
+                *(np.array(each[key], np.float64) for key in ("principal_px", "R_camera_world", "t_camera_world_mm")),
+            )
             for each in listed
         ]
     except OSError as error:

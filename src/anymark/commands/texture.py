@@ -22,7 +22,7 @@ from anymark.video import Video
 class Texture(OnHeads):
     """Gather the texture of one person's head from all photos and clips together: of each the largest head.
 
-    Writes the texture, in two tiles side by side: face and ears, and the back of the head. What was not seen is taken
+    Writes the texture, in tiles side by side: face and ears, the back of the head. What was not seen is taken
     from the other side or filled in. Beside it goes NAME.confidence.png, white where it was seen.
     """
 
@@ -30,6 +30,8 @@ class Texture(OnHeads):
     """Where the texture goes."""
     size: Annotated[int, arg(metavar="N")] = 1024
     """Side of a tile in texels."""
+    tiles: Annotated[int, arg(metavar="N")] = 2
+    """How many tiles: 1 is face and ears, 2 the back of the head with them, 6 all, with mouth, teeth and eyes."""
 
     def work(self) -> int:
         """See `OnHeads`."""
@@ -37,7 +39,7 @@ class Texture(OnHeads):
         if self.texture.suffix.lower() != ".png":
             raise AnymarkError(f"{self.texture}: a texture is written as .png")
         check_writable([self.texture, confidence])
-        self._maker = TextureMaker(self.size)
+        self._maker = TextureMaker(self.size, self.tiles)
         code = super().work()
         done = self._maker.texture()
         write_image(self.texture, done.picture())

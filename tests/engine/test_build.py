@@ -324,3 +324,42 @@ def test_a_recipes_numbers_are_checked(text: str, message: str, tmp_path: Path) 
     (tmp_path / "recipe.toml").write_text(f"{text}\n[sources]\nfaker = 1\n")
     with pytest.raises(AnymarkError, match=message):
         load_data_recipe(tmp_path / "recipe.toml")
+
+
+def test_a_sequence_before_several_cameras_that_stand_still(place: Place, tmp_path: Path) -> None:
+    (tmp_path / "recipe.toml").write_text(
+        "preset = 'sequences'\nsize = 96\nviews = 1\nframes = 3\ncameras = 3\nseed = 3\n[sources]\nfaker = 1\n"
+    )
+    made = build(load_data_recipe(tmp_path / "recipe.toml"), replace(place, out=tmp_path / "out"), 1)
+    samples = list(read_shards(sorted((tmp_path / "out").glob("*.tar"))))
+    assert len(samples) == made.samples == 9
+    cameras = [samples[3 * i : 3 * i + 3] for i in range(3)]
+    assert [sample.record["camera"] for sample in samples] == [0, 0, 0, 1, 1, 1, 2, 2, 2]
+    for one, other in zip(cameras[0], cameras[2], strict=True):
+        np.testing.assert_allclose(one.vertices_mm, other.vertices_mm, atol=0.02)  # the same head at the same moment
+    turns = [
+        np.array(other.record["R_camera_head"]) @ np.array(one.record["R_camera_head"]).T
+        for one, other in zip(cameras[0], cameras[2], strict=True)
+    ]
+    np.testing.assert_allclose(turns, np.tile(turns[0], (3, 1, 1)), atol=1e-4)
+    assert np.degrees(np.arccos((np.trace(turns[0]) - 1) / 2)) == pytest.approx(70, abs=0.1)
+    shifts = [
+        np.array(other.record["t_camera_head_mm"]) - turns[0] @ np.array(one.record["t_camera_head_mm"])
+        for one, other in zip(cameras[0], cameras[2], strict=True)
+    ]
+    np.testing.assert_allclose(shifts, np.tile(shifts[0], (3, 1)), atol=0.1)
+
+
+def test_a_hand_passes_from_one_side_to_the_other(place: Place, tmp_path: Path) -> None:
+    (tmp_path / "recipe.toml").write_text(
+        "preset = 'sequences'\nsize = 96\nviews = 1\nframes = 7\nseed = 3\n[sources]\nfaker = 1\n"
+        "[shots]\npassing = 1.0\nuniform = 0.0\nyaw_deg = 5.0\nwith_hair = 0.0\nwith_sheet = 0.0\n"
+    )
+    build(load_data_recipe(tmp_path / "recipe.toml"), replace(place, out=tmp_path / "out"), 1)
+    samples = list(read_shards(sorted((tmp_path / "out").glob("*.tar"))))
+    covered = [int(sample.covered.sum()) for sample in samples]
+    assert max(covered[2:5]) > 20 + covered[0]
+    columns = [np.nonzero(sample.covered)[1].mean() for sample in samples if sample.covered.sum() > 10]
+    assert len(columns) > 1
+    steps = np.diff(columns)
+    assert (steps > 0).all() or (steps < 0).all()

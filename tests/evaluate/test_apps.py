@@ -9,10 +9,12 @@ import pytest
 
 from anymark.apps.partition import Partition
 from anymark.apps.segment import segment
-from anymark.canonical import CanonicalHead
+from anymark.canonical import CanonicalHead, load_layout
+from anymark.detect.detector import Detector, Head, Points, as_layout
+from anymark.detect.landmarks import Landmarks
 from anymark.engine.samples import COARSE, Sample
 from anymark.evaluate.captured import capture_details, ict_on_head
-from anymark.evaluate.clicked import FLOWS, WHEN, Clip, by_flow, details, errors
+from anymark.evaluate.clicked import FLOWS, WHEN, Clip, by_flow, details, errors, eyes_px
 from anymark.evaluate.segmented import Counted, segment_details, true_labels
 from anymark.fit import Rig
 from anymark.video import Frame
@@ -121,3 +123,33 @@ def test_ict_lies_on_the_canonical_head_with_its_jaw_a_little_open() -> None:
     rig = Rig(neutral, shapes[:1], shapes, ("smile", "jawOpen"), np.array([[0, 1, 2]]))
     np.testing.assert_allclose(ict_on_head(rig).canonical_mm, neutral + 0.3 * 2, atol=1e-6)
     assert replace(rig).expression_names == ("smile", "jawOpen")
+
+
+def test_markers_are_carried_between_two_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model whose answers are the truth finds every dot again; one that is off by a little, in the same way in both
+    pictures, too, where its own answers for the vertices are off."""
+    from anymark.evaluate import marked
+
+    one, other = sample(), replace(sample(), key="b")
+    face = landmarks(camera(), load_layout("mediapipe478"))
+
+    class Perfect(Head):
+        def __init__(self, off: np.ndarray) -> None:
+            self.__dict__.update(camera=camera(), face=face, image_size_px=(240, 200), off=off)
+
+        def query(self, points: Points) -> Landmarks:
+            layout = as_layout(points)
+            found = landmarks(camera(), layout)
+            return replace(found, xy_px=found.xy_px + self.__dict__["off"].astype(np.float32))
+
+    record = {
+        "R_camera_head": camera().R_camera_head.tolist(),
+        "t_camera_head_mm": [0.0, 20.0, 1000.0],
+        "focal_px": 700.0,
+    }
+    one, other = (replace(each, record=record) for each in (one, other))
+    for off, expected in ((np.zeros(2), 0.0), (np.array([3.0, 0.0]), 3.0)):
+        monkeypatch.setattr(marked, "_read", lambda sample, detector, off=off: Perfect(off))
+        found = marked.carried_errors(one, other, Detector())
+        assert np.median(found["picked"]) < 0.01
+        assert np.median(found["canonical"]) * eyes_px(other) == pytest.approx(expected, abs=0.05)

@@ -20,14 +20,10 @@ from anymark.apps.anatomy import rigid
 from anymark.apps.capture import CaptureSettings, View, capture
 from anymark.apps.rigs import RigOnHead
 from anymark.canonical import CanonicalHead, Layout, load_layout
-from anymark.canonical.face_mesh import FACE_MESH_POINTS
-from anymark.canonical.posed import points_on
 from anymark.detect.detector import Detector
-from anymark.detect.window import Window
 from anymark.engine.samples import Sample, finished_shards, read_shards
 from anymark.errors import AnymarkError
-from anymark.evaluate.benchmark import points_box
-from anymark.evaluate.photo_files import FACE_MESH_LAYOUT
+from anymark.evaluate.clicked import true_window
 from anymark.evaluate.report import Detail
 from anymark.evaluate.samples import check_render
 from anymark.fit import Rig
@@ -127,9 +123,7 @@ def _view(frames: Sequence[Sample], first: Sequence[Sample], layout: Layout, det
     """What the model sees of one camera, in windows about the true faces; the world is the first camera's frame."""
     xy, sigma = [], []
     for sample in frames:
-        face = points_on(sample.xy_px, FACE_MESH_LAYOUT)[:FACE_MESH_POINTS]
-        window = Window.from_box(points_box(face.astype(np.float64)), detector.landmarker.window_scale)
-        (head,) = detector.encode(sample.image, [window])
+        (head,) = detector.encode(sample.image, [true_window(sample, detector)])
         found = head.query(layout)
         xy.append(found.xy_px)
         sigma.append(found.sigma_px)

@@ -23,7 +23,9 @@ from anymark.canonical.face_mesh import FACE_MESH_POINTS, OUTER_EYES
 from anymark.canonical.head import SKIN
 from anymark.canonical.posed import points_on
 from anymark.detect.detector import Detector
+from anymark.detect.window import Window
 from anymark.engine.samples import Sample, finished_shards, read_shards
+from anymark.evaluate.benchmark import points_box
 from anymark.evaluate.contestants import RATE
 from anymark.evaluate.photo_files import FACE_MESH_LAYOUT
 from anymark.evaluate.report import Detail
@@ -79,7 +81,7 @@ def read_clips(folder: Path) -> Iterator[Clip]:
             tuple(Frame(i, i, i / RATE, sample.image) for i, sample in enumerate(taken)),
             np.stack([sample.xy_px[ids] for sample in taken]).astype(np.float64),
             np.stack([sample.visible[ids] for sample in taken]),
-            float(np.mean([_eyes_px(sample) for sample in taken])),
+            float(np.mean([eyes_px(sample) for sample in taken])),
         )
 
 
@@ -151,7 +153,14 @@ def details(of_clips: Sequence[Mapping[str, Mapping[str, Array]]]) -> tuple[Deta
     )
 
 
-def _eyes_px(sample: Sample) -> float:
+def true_window(sample: Sample, detector: Detector) -> Window:
+    """The window about the face of a sample."""
+    face = points_on(sample.xy_px, FACE_MESH_LAYOUT)[:FACE_MESH_POINTS].astype(np.float64)
+    return Window.from_box(points_box(face), detector.landmarker.window_scale)
+
+
+def eyes_px(sample: Sample) -> float:
+    """Distance of the outer corners of a sample's eyes in 3D, in pixels at the head's distance."""
     xyz = points_on(np.column_stack([sample.xy_px, sample.depth_px()]), FACE_MESH_LAYOUT)[:FACE_MESH_POINTS]
     right, left = xyz[list(OUTER_EYES)].astype(np.float64)
     return float(np.linalg.norm(right - left))

@@ -13,13 +13,11 @@ from PIL import Image, ImageDraw
 from anymark.apps.partition import Partition
 from anymark.apps.segment import INNER_LIPS, segment
 from anymark.canonical import CanonicalHead
-from anymark.canonical.face_mesh import FACE_MESH_POINTS
 from anymark.canonical.head import closest_on_surface
 from anymark.canonical.posed import points_on
 from anymark.detect.detector import Detector
-from anymark.detect.window import Window
 from anymark.engine.samples import COARSE, Sample, finished_shards, read_shards
-from anymark.evaluate.benchmark import points_box
+from anymark.evaluate.clicked import true_window
 from anymark.evaluate.photo_files import FACE_MESH_LAYOUT
 from anymark.evaluate.report import Detail
 from anymark.evaluate.samples import check_render
@@ -75,9 +73,7 @@ def read_renders(folder: Path) -> Iterator[Sample]:
 
 def counted(sample: Sample, partition: Partition, detector: Detector) -> Counted:
     """What is right and wrong in one render; the window is about the true face."""
-    face = points_on(sample.xy_px, FACE_MESH_LAYOUT)[:FACE_MESH_POINTS].astype(np.float64)
-    window = Window.from_box(points_box(face), detector.landmarker.window_scale)
-    (head,) = detector.encode(sample.image, [window])
+    (head,) = detector.encode(sample.image, [true_window(sample, detector)])
     size = sample.image.shape[1], sample.image.shape[0]
     found = segment([head.query("head")], size, partition).labels[COARSE // 2 :: COARSE, COARSE // 2 :: COARSE]
     true = true_labels(sample, partition)

@@ -13,6 +13,7 @@ from anymark.commands.eval.capture import Capture
 from anymark.commands.eval.cofw68 import Cofw68
 from anymark.commands.eval.face_synthetics import FaceSynthetics
 from anymark.commands.eval.facelab189 import Facelab189
+from anymark.commands.eval.markers import Markers
 from anymark.commands.eval.photos import Photos
 from anymark.commands.eval.points import Points
 from anymark.commands.eval.pose import Pose
@@ -48,6 +49,7 @@ class Eval:
             | Annotated[Stability, subcommand("stability")]
             | Annotated[Video, subcommand("video")]
             | Annotated[Points, subcommand("points")]
+            | Annotated[Markers, subcommand("markers")]
             | Annotated[Segment, subcommand("segment")]
             | Annotated[Capture, subcommand("capture")]
         ]

@@ -181,7 +181,8 @@ class _Model:
             force += np.column_stack([pulled, -(pulled * ratio).sum(1)]) @ shot.turn
             matrix += self._matrix(shot, state, turned[self.some], depth[self.some], ratio[self.some], away)
         gradient = np.empty(size)
-        gradient[:3] = np.cross(turned, force).sum(0)
+        moments = turned.T @ force  # their antisymmetric part is the sum of cross products
+        gradient[:3] = moments[1, 2] - moments[2, 1], moments[2, 0] - moments[0, 2], moments[0, 1] - moments[1, 0]
         gradient[3:POSE] = force.sum(0)
         gradient[POSE:] = self.flat @ (force @ state.rotation.astype(np.float32)).ravel()
         gradient[POSE:] += self.prior * state.c
@@ -210,7 +211,7 @@ class _Model:
 
 _SOME = 2000  # points that the matrix is told from
 _OF_IDENTITY = 4000  # points that the identity is
-_ROUNDS, _FEW_ROUNDS = 25, 3  # of a frame alone, and of one that begins where the frame before ended
+_ROUNDS, _FEW_ROUNDS = 25, 2  # of a frame alone, and of one that begins where the frame before ended
 _TOLERANCE = 1e-3  # of the cost
 _FIRST_DAMPING, _LEAST_DAMPING, _HOPELESS = 1e-3, 1e-6, 1e3
 _LEAST_SIGMA = 0.3  # of the median: no landmark is believed more

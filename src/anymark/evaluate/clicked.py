@@ -7,6 +7,7 @@ DIS of OpenCV, each from one frame to the next; a point that Lucas-Kanade loses 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -20,6 +21,7 @@ from anymark.apps.lock import LockedTracker
 from anymark.apps.points import Click, pick
 from anymark.canonical import CanonicalHead, Layout
 from anymark.canonical.face_mesh import FACE_MESH_POINTS, OUTER_EYES
+from anymark.canonical.files import HEAD
 from anymark.canonical.head import SKIN
 from anymark.canonical.posed import points_on
 from anymark.detect.detector import Detector
@@ -85,11 +87,32 @@ def read_clips(folder: Path) -> Iterator[Clip]:
         )
 
 
-def by_anymark(clip: Clip, detector: Detector) -> dict[str, Array]:
-    """(T, P, 2) where anymark has the points that are clicked in the first frame; NaN where it missed the head."""
+@dataclass(frozen=True)
+class Picking:
+    """What it took to make canonical points of the clicks of one frame."""
+
+    seconds: float
+    off_px: float
+    """Farthest that a point which was clicked on the head, as predicted, is found from its click."""
+    beside: float
+    """Part of the points that were clicked beside the predicted head."""
+
+
+def picked(clip: Clip, detector: Detector) -> tuple[Click, Layout, Picking]:
+    """The clicks of the first frame, and what becomes of them."""
     (head, *_) = detector.encode(clip.frames[0].pixels)
     click = Click(head, clip.points_px[0])
-    layout = Layout("clicked", pick([click]).points_mm)
+    head.query(HEAD)  # which is asked for once a head, whatever is clicked
+    began = time.perf_counter()
+    found = pick([click])
+    seconds = time.perf_counter() - began
+    on = found.off_head_px == 0
+    off = float(found.error_px[on].max()) if on.any() else float("nan")
+    return click, Layout("clicked", found.points_mm), Picking(seconds, off, float((~on).mean()))
+
+
+def by_anymark(clip: Clip, detector: Detector, click: Click, layout: Layout) -> dict[str, Array]:
+    """(T, P, 2) where anymark has the points that are clicked in the first frame; NaN where it missed the head."""
 
     def make(asked: Layout) -> Tracker:
         return Tracker(detector, asked, max_heads=1)
@@ -137,6 +160,19 @@ def errors(clip: Clip, tracks: Mapping[str, Array]) -> dict[str, dict[str, Array
         off = np.where(np.isfinite(off), off, np.inf)
         out[who] = {when: off[masks[when]] for when in WHEN}
     return out
+
+
+def picking_detail(pickings: Sequence[Picking]) -> Detail:
+    """Of all first frames."""
+    rows = {
+        "milliseconds": np.array([1000 * each.seconds for each in pickings]),
+        "farthest off, px": np.array([each.off_px for each in pickings]),
+        "clicked beside the head, %": np.array([100 * each.beside for each in pickings]),
+    }
+    return Detail(
+        f"picking {POINTS} points of a frame",
+        {name: {"median": float(np.median(v)), "most": float(np.max(v))} for name, v in rows.items()},
+    )
 
 
 def details(of_clips: Sequence[Mapping[str, Mapping[str, Array]]]) -> tuple[Detail, ...]:

@@ -11,7 +11,16 @@ from tyro.conf import Positional, arg
 from anymark.commands.detect import show_progress
 from anymark.commands.eval.measurement import Measured, Measurement
 from anymark.engine.samples import read_index
-from anymark.evaluate.clicked import FLOWS, by_anymark, by_flow, details, errors, read_clips
+from anymark.evaluate.clicked import (
+    FLOWS,
+    by_anymark,
+    by_flow,
+    details,
+    errors,
+    picked,
+    picking_detail,
+    read_clips,
+)
 
 
 @dataclass(kw_only=True)
@@ -26,10 +35,12 @@ class Points(Measurement):
     def measure(self) -> Measured:
         """See `anymark.evaluate.clicked`."""
         detector = self.detector(self.locator)
-        found = []
+        found, pickings = [], []
         done, total = 0, read_index(self.shards)["samples"]
         for clip in read_clips(self.shards):
-            tracks = by_anymark(clip, detector) | {which: by_flow(clip, which) for which in FLOWS}
+            click, layout, how = picked(clip, detector)
+            pickings.append(how)
+            tracks = by_anymark(clip, detector, click, layout) | {which: by_flow(clip, which) for which in FLOWS}
             found.append(errors(clip, tracks))
             done += len(clip.frames)
             show_progress(done, total)
@@ -42,6 +53,6 @@ class Points(Measurement):
         said = f"{own / flow:.2f} times that of the better flow"
         return Measured(
             what=f"clicked points, {self.shards.resolve().name}",
-            details=tables,
+            details=(*tables, picking_detail(pickings)),
             last_line=f"median error {100 * own:.2f} %, {said} (n={len(found)})",
         )

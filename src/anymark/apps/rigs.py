@@ -22,6 +22,7 @@ from anymark.canonical.head import SKIN, closest_on_triangles
 from anymark.canonical.kriging import extension_weights
 from anymark.errors import AnymarkError
 from anymark.fit import Points, Rig
+from anymark.wavefront import read_obj
 
 Array = npt.NDArray[np.floating]
 
@@ -202,22 +203,19 @@ def _read_folder(folder: Path) -> dict[str, npt.NDArray]:
     return content
 
 
-def _read_obj(path: Path) -> tuple[Array, npt.NDArray[np.int32]]:
-    """Vertices (V, 3) and triangles (T, 3); polygons become fans."""
+def _read_obj(path: Path) -> tuple[Array, npt.NDArray[np.integer]]:
+    """Vertices (V, 3) and triangles (T, 3)."""
     try:
-        lines = path.read_text("utf-8", "replace").splitlines()
-        vertices = np.array([line.split()[1:4] for line in lines if line.startswith("v ")], np.float64).reshape(-1, 3)
-        faces = [[int(corner.partition("/")[0]) for corner in line.split()[1:]] for line in lines if line[:2] == "f "]
+        found = read_obj(path)
     except OSError as error:
         raise AnymarkError(f"{path}: {(error.strerror or str(error)).lower()}") from None
-    except ValueError as error:
-        raise AnymarkError(f"{path}: not an .obj file ({error})") from None
-    fans = [(face[0], face[i], face[i + 1]) for face in faces for i in range(1, len(face) - 1)]
-    triangles = np.array(fans, np.int64).reshape(-1, 3)
-    triangles = np.where(triangles < 0, triangles + len(vertices), triangles - 1)  # negative ones count from the end
-    if not len(vertices) or (triangles < 0).any() or (triangles >= len(vertices)).any():
-        raise AnymarkError(f"{path}: {'no vertices' if not len(vertices) else 'a face of vertices that are not there'}")
-    return vertices, triangles.astype(np.int32)
+    except AnymarkError as error:
+        raise AnymarkError(f"{path}: {error}") from None
+    if not len(found.vertices):
+        raise AnymarkError(f"{path}: no vertices")
+    if (found.triangles < 0).any() or (found.triangles >= len(found.vertices)).any():
+        raise AnymarkError(f"{path}: a face of vertices that are not there")
+    return found.vertices, found.triangles
 
 
 def _read_ids(path: Path) -> npt.NDArray[np.int64]:

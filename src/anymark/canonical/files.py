@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import difflib
-import itertools
 import json
 import os
 from importlib import resources
@@ -16,6 +15,7 @@ import numpy.typing as npt
 from anymark.canonical.head import CanonicalHead
 from anymark.canonical.layout import Layout
 from anymark.errors import AnymarkError
+from anymark.wavefront import read_obj
 
 HEAD = "head"
 """The layout of all vertices of the canonical head; it has no file of its own."""
@@ -172,32 +172,8 @@ def _read_csv(path: Path) -> Layout:
 
 
 def _read_obj(path: Path) -> Layout:
-    """Vertices in file order, faces as triangles and lines as edges.
-
-    Read here and not by trimesh: it drops vertices without a face, and a layout often has no faces.
-    """
-    points, triangles, edges = [], [], []
-    for i, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        words = line.split("#")[0].split()
-        try:
-            if words[:1] == ["v"]:
-                points.append([float(word) for word in words[1:4]])
-            elif words[:1] in (["f"], ["l"]):
-                index = [int(word.split("/")[0]) for word in words[1:]]
-                if 0 in index:
-                    raise ValueError("vertices count from 1")
-                index = [k - 1 if k > 0 else len(points) + k for k in index]  # negative: counted from the last one
-                if words[0] == "f":
-                    triangles += [(index[0], index[k], index[k + 1]) for k in range(1, len(index) - 1)]
-                else:
-                    edges += itertools.pairwise(index)
-        except ValueError:
-            raise AnymarkError(f"line {i} is not valid OBJ: {line.strip()[:60]}") from None
-        if points and len(points[-1]) != 3:
-            raise AnymarkError(f"line {i}: a vertex needs three numbers")
-    return _from_mesh(
-        path, np.reshape(np.array(points, float), (-1, 3)), np.array(triangles, int), np.array(edges, int)
-    )
+    """Vertices in file order, faces as triangles and lines as edges."""
+    return _from_mesh(path, *read_obj(path))
 
 
 def _read_ply(path: Path) -> Layout:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -19,6 +18,7 @@ from anymark.detect.write import write_image
 from anymark.files import atomic, write_json
 from anymark.video import Frame, Video
 from anymark.video.write import check_drawing, write_video
+from anymark.wavefront import write_obj
 
 COLUMNS = (
     "frame", "time_s", "head", "jaw_opening_mm",
@@ -99,7 +99,8 @@ class AnatomyCommand(OnHeads):
                     writer.writerow([frame, round(float(time_s[frame]), 6), number, *np.round(numbers, 3).tolist()])
         for number, each in found.items():
             for body in each.bodies:
-                _write_obj(out(f"head{number}.{body.name.replace(' ', '-')}", ".obj"), body.vertices_mm, body.triangles)
+                path = out(f"head{number}.{body.name.replace(' ', '-')}", ".obj")
+                write_obj(path, body.vertices_mm, body.triangles, "anymark: head frame at rest, millimetres")
 
 
 def _frame(anatomy: Anatomy, i: int, frame: int, time_s: float) -> dict[str, object]:
@@ -124,10 +125,3 @@ def _frame(anatomy: Anatomy, i: int, frame: int, time_s: float) -> dict[str, obj
 def _said(anatomy: Anatomy, i: int) -> str:
     (right, left) = anatomy.gaze_yaw_pitch_deg()[i].round(1).tolist()
     return f"jaw open by {anatomy.jaw_opening_mm[i]:.1f} mm  gaze right {right} left {left} deg"
-
-
-def _write_obj(path: Path, vertices: np.ndarray, triangles: np.ndarray) -> None:
-    with atomic(path, "w") as file:
-        file.write("# anymark: head frame at rest, millimetres\n")
-        file.writelines("v {:.3f} {:.3f} {:.3f}\n".format(*vertex) for vertex in vertices.tolist())
-        file.writelines("f {} {} {}\n".format(*triangle) for triangle in (triangles + 1).tolist())

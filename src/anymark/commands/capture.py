@@ -26,6 +26,7 @@ from anymark.files import atomic, check_file
 from anymark.video import Frame, Track, Video
 from anymark.video.sequence import plain_stem
 from anymark.video.write import check_drawing, write_video
+from anymark.wavefront import write_obj
 
 _SKIN = (0.75, 0.78, 0.85)
 
@@ -131,7 +132,8 @@ class CaptureCommand(Following):
         if self.meshes:
             frames = place.frames("capture.meshes", ".obj")
             for i in range(len(found.expression)):
-                _write_obj(frames[i], found.vertices_mm(rig.rig, i), rig.rig.triangles)
+                vertices = found.vertices_mm(rig.rig, i)
+                write_obj(frames[i], vertices, rig.rig.triangles, "anymark: head frame, millimetres")
 
 
 def read_cameras(path: Path, count: int) -> list[Camera]:
@@ -191,10 +193,3 @@ class _drawer:  # noqa: N801, it is called as a function
         xy = view.principal_px[i] + view.focal_px[i] * seen[:, :2] / seen[:, 2:]
         size = pixels.shape[1], pixels.shape[0]
         return over(pixels, shaded(seen, self._triangles, xy, size, self._colours), 0.8)
-
-
-def _write_obj(path: Path, vertices: np.ndarray, triangles: np.ndarray) -> None:
-    with atomic(path, "w") as file:
-        file.write("# anymark: head frame, millimetres\n")
-        file.writelines("v {:.3f} {:.3f} {:.3f}\n".format(*vertex) for vertex in vertices.tolist())
-        file.writelines("f {} {} {}\n".format(*triangle) for triangle in (triangles + 1).tolist())

@@ -51,6 +51,8 @@ def read_obj(path: Path) -> Obj:
                 triangles += [(index[0], index[k], index[k + 1]) for k in range(1, len(index) - 1)]
             elif words[0] == "l":
                 edges += itertools.pairwise(_indices(words[1:], len(points)))
+    except AnymarkError:
+        raise
     except (ValueError, IndexError):
         raise _wrong(number, line) from None
     try:

@@ -62,7 +62,8 @@ def test_segment(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert set(np.unique(labels)) <= set(range(13))
     nose = np.asarray(Image.open("anymark-out/a.nose.anymark.png"))
     assert (nose[labels == 2] > 80).all()
-    assert len(list(Path("anymark-out/shot.labels.anymark").glob("*.png"))) == COUNT
+    numbered = sorted(path.name for path in Path("anymark-out/shot.labels.anymark").iterdir())
+    assert numbered == [f"{i:06d}.png" for i in range(1, COUNT + 1)]  # as the sequence's
     assert Path("anymark-out/shot.anymark.mp4").stat().st_size > 1000
     assert not list(Path("anymark-out").glob("*.part"))
 
@@ -152,6 +153,32 @@ def test_capture(files: Path, rig: Path, capsys: pytest.CaptureFixture[str]) -> 
         np.testing.assert_allclose(turn @ turn.swapaxes(1, 2), np.tile(np.eye(3), (COUNT, 1, 1)), atol=1e-6)
     assert len(list(Path("anymark-out/shot.capture.meshes.anymark").glob("*.obj"))) == COUNT
     assert Path("anymark-out/shot.capture.anymark.mp4").exists()
+
+
+def test_a_rig_without_identities_and_names(files: Path) -> None:
+    vertices, triangles = skin()
+    content = {
+        "neutral": vertices,
+        "triangles": triangles,
+        "canonical_mm": vertices,
+        "expression": shapes(vertices)[:1],
+    }
+    np.savez("rig.npz", **content)
+    options = ["--rig", "rig.npz", "--unit-mm", "1", "--layout", "dense-500", "--meshes"]
+    assert main(["capture", "shot.####.png", *options]) == 0
+    assert list(rows(Path("anymark-out/shot.capture.anymark.csv"))[0])[-1] == "expression000"
+
+
+def test_a_gif_that_moves_is_a_clip(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    frames = [Image.open(f"shot.{i + 1:04d}.png") for i in range(COUNT)]
+    frames[0].save("clip.gif", save_all=True, append_images=frames[1:], duration=40)
+    frames[0].save("still.gif")
+    for frame in frames:
+        frame.close()
+    assert main(["segment", "clip.gif", "still.gif", "--region", "nose"]) == 0
+    out = capsys.readouterr().out
+    assert "clip.gif  4 frames" in out
+    assert "still.gif  nose " in out
 
 
 def test_capture_from_two_cameras(files: Path, rig: Path, capsys: pytest.CaptureFixture[str]) -> None:

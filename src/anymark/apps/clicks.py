@@ -23,6 +23,9 @@ COLUMNS = ("name", "x_px", "y_px")
 FAR_PX, FAR_MM = 1.5, 1.0
 """A click so far outside of the head is worth a warning."""
 
+DISAGREE_PX = 3.0
+"""So are clicks of one point in several frames that lie farther from where it is found."""
+
 COVERED = 0.5
 """So is one on what is less likely to be seen."""
 
@@ -111,6 +114,7 @@ def find_clicked(
     names = list(dict.fromkeys(each.name for each in clicked))
     wanted = sorted({each.frame for each in clicked})
     clicks: list[tuple[Click, npt.NDArray[np.uint8]]] = []
+    index = -1
     for index, pixels in frames:
         if index in wanted:
             here = [each for each in clicked if each.frame == index]
@@ -120,7 +124,7 @@ def find_clicked(
         if index >= wanted[-1]:
             break
     if len(clicks) < len(wanted):
-        raise AnymarkError(f"frame {wanted[len(clicks)]} is not there: frames are counted from 0")
+        raise AnymarkError(f"frame {wanted[len(clicks)]} is not there: there are {index + 1}, counted from 0")
     picked = pick([click for click, _ in clicks], near_surface)
     for i, name in enumerate(names):
         for said in _doubts(picked, i):
@@ -141,6 +145,9 @@ def _click(
         if not np.isnan(xy[at]).any():
             raise AnymarkError(f"{each.name}: clicked twice in frame {index}")
         xy[at] = each.x_px, each.y_px
+        height, width = pixels.shape[:2]
+        if not (0 <= each.x_px <= width and 0 <= each.y_px <= height):
+            raise AnymarkError(f"{each.name}: clicked outside of frame {index}, which is {width} x {height}")
     head = min(heads, key=lambda head: np.nanmedian(_distance(head, xy)))
     far = np.flatnonzero(_distance(head, xy) > _FARTHEST)
     if len(far):
@@ -160,6 +167,8 @@ def _doubts(picked: Picked, i: int) -> Iterator[str]:
     off_px, off_mm = picked.off_head_px[i], picked.off_head_mm[i]
     if off_px > FAR_PX and off_mm > FAR_MM:
         yield f"clicked {off_px:.0f} px ({off_mm:.0f} mm) off the head; its nearest point is taken"
+    elif picked.error_px[i] > DISAGREE_PX:
+        yield f"is found {picked.error_px[i]:.0f} px from its clicks, which do not agree with one another"
     elif picked.uncovered[i] < COVERED:
         yield f"something, perhaps hair, covers the head there (seen with probability {picked.uncovered[i]:.2f})"
 

@@ -139,7 +139,7 @@ def _known(name: str, head: CanonicalHead) -> str:
     if name in head.regions or name == GAP:
         return name
     near = difflib.get_close_matches(name, [*head.regions, GAP], 3)
-    hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join([*head.part_names, GAP])} and parts"
+    hint = f"did you mean {' or '.join(near)}?" if near else "anymark layout show head lists them"
     raise AnymarkError(f"no region named {name!r}; {hint}")
 
 

@@ -67,9 +67,9 @@ def load_rig(path: Path | str, unit_mm: float = 10.0, landmarks: Path | str | No
     """Read a rig and lay it onto the canonical head.
 
     Args:
-        path: An .npz with neutral (V, 3), expression (E, V, 3), identity (I, V, 3) if there is one, expression_names
-            (E,), triangles (T, 3) and either canonical_mm (V, 3) or ibug68 (68,), shapes being the neutral's offsets;
-            or a folder of .obj files of one topology: one called neutral, identities, and the others, which are
+        path: An .npz with neutral (V, 3), expression (E, V, 3), if there are any identity (I, V, 3) and
+            expression_names (E,), triangles (T, 3) and either canonical_mm (V, 3) or ibug68 (68,), shapes being offsets
+            from the neutral; or a folder of .obj files of one topology: one called neutral, identities, and the others, which are
             expressions under their files' names.
         unit_mm: Millimetres of one unit of the shapes; canonical_mm has its own.
         landmarks: A file of the 68 vertex ids, if the rig does not name them: numbers, from 0, in any text or JSON. In
@@ -89,7 +89,7 @@ def load_rig(path: Path | str, unit_mm: float = 10.0, landmarks: Path | str | No
             neutral,
             unit_mm * np.asarray(content.get("identity", none), np.float64),
             unit_mm * np.asarray(content.get("expression", none), np.float64),
-            tuple(str(name) for name in np.atleast_1d(content.get("expression_names", ()))),
+            _names(content),
             content["triangles"],
         )
     except KeyError as error:
@@ -107,6 +107,13 @@ def load_rig(path: Path | str, unit_mm: float = 10.0, landmarks: Path | str | No
     if ids is None:
         raise AnymarkError(f"{path}: the vertices of its 68 landmarks are needed, or canonical_mm")
     return register(rig, np.asarray(ids), str(path))
+
+
+def _names(content: dict[str, npt.NDArray]) -> tuple[str, ...]:
+    """Of the expressions; numbers where there are none."""
+    if "expression_names" not in content:
+        return tuple(f"expression{i:03d}" for i in range(len(content.get("expression", ()))))
+    return tuple(str(name) for name in np.atleast_1d(content["expression_names"]))
 
 
 def register(rig: Rig, ids: npt.NDArray[np.integer], name: str = "rig") -> RigOnHead:
@@ -223,7 +230,8 @@ def _read_ids(path: Path) -> npt.NDArray[np.int64]:
     try:
         text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise AnymarkError(f"{path}: cannot be read ({error})") from None
+        said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise AnymarkError(f"{path}: {said.lower()}") from None
     if path.suffix.lower() == ".json":
         try:
             value = json.loads(text)

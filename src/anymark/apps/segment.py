@@ -85,8 +85,12 @@ def _masks_of(head: Landmarks, size_px: tuple[int, int], partition: Partition) -
         labels = np.where(gap, np.int16(partition.gap), labels)
         seen = np.median(points_on(head.uncovered[:, None], _FACE)[INNER_LIPS, 0])
         uncovered = np.where(gap, np.float32(seen), uncovered)
-    masks = [pixels.averaged(np.where(labels == i, uncovered, 0)) for i in range(len(partition.names))]
-    return *pixels.box_px, np.stack(masks)
+    x0, y0, x1, y1 = pixels.box_px
+    shape = (len(partition.names), y1 - y0, x1 - x0)
+    rows, columns = np.nonzero(labels >= 0)
+    pixel = (labels[rows, columns].astype(np.intp) * shape[1] + rows // SAMPLES) * shape[2] + columns // SAMPLES
+    total = np.bincount(pixel, uncovered[rows, columns], int(np.prod(shape)))
+    return x0, y0, x1, y1, (total / SAMPLES**2).astype(np.float32).reshape(shape)
 
 
 def _between_lips(head: Landmarks, pixels: HeadPixels) -> npt.NDArray[np.bool_]:

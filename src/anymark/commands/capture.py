@@ -89,7 +89,7 @@ class CaptureCommand(Following):
         if len({len(track.pts) for track in tracks}) > 1:
             complain(f"clips of {', '.join(str(len(track.pts)) for track in tracks)} frames: the shortest counts")
         found = capture(rig.rig, points, views)
-        self._write(place, rig, found, tracks[0])
+        self._write(place, rig, found, tracks[0], videos[0])
         with progress("drawn", 0, len(found.expression)) as show:
             write_video(drawing, videos[0], len(found.expression), _drawer(rig, found, views[0]), show)
         seen = np.isfinite(found.residual_px)
@@ -109,7 +109,7 @@ class CaptureCommand(Following):
                 complain(f"{video.name}: {len(track.ids)} heads; number {head}, seen longest, is captured")
             return replace(track, rows=np.array(track.head(head)))
 
-    def _write(self, place: Place, rig: RigOnHead, found: Capture, track: Track) -> None:
+    def _write(self, place: Place, rig: RigOnHead, found: Capture, track: Track, video: Video) -> None:
         names = rig.rig.expression_names
         with atomic(place("capture", ".npz"), "wb") as file:
             np.savez_compressed(
@@ -130,10 +130,10 @@ class CaptureCommand(Following):
                 said = "" if np.isnan(residual) else round(float(residual), 3)
                 writer.writerow([i, round(float(track.time_s[i]), 6), said, *np.round(weights, 4).tolist()])
         if self.meshes:
-            frames = place.frames("capture.meshes", ".obj")
+            folder = place.frames("capture.meshes", ".obj", video)
             for i in range(len(found.expression)):
-                vertices = found.vertices_mm(rig.rig, i)
-                write_obj(frames[i], vertices, rig.rig.triangles, "anymark: head frame, millimetres")
+                path = folder.of(i, int(track.pts[i]))
+                write_obj(path, found.vertices_mm(rig.rig, i), rig.rig.triangles, "anymark: head frame, millimetres")
 
 
 def read_cameras(path: Path, count: int) -> list[Camera]:

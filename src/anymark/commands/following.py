@@ -169,14 +169,19 @@ class Following(ABC):
         return replace(track, smooth=self.smooth, rows=rows)
 
 
-def report(video: Video, track: Track) -> None:
-    """A line a head; what could not be decoded on stderr."""
+def complain_of_frames(video: Video, track: Track) -> None:
+    """What could not be decoded, on stderr."""
     frames, failed = len(track.pts), np.flatnonzero(~track.decoded)
     if len(failed):
         complain(f"{video.name}: {len(failed)} of {frames} frames failed to decode, frame {failed[0]} first")
     lasted = float(track.time_s[-1] - track.time_s[0])
     if video.duration_s is not None and lasted + _SLACK_S < video.duration_s:
         complain(f"{video.name}: breaks off after {lasted:.1f} of {video.duration_s:.1f} s")
+
+
+def report(video: Video, track: Track) -> None:
+    """A line a head."""
+    frames = len(track.pts)
     if not track.ids:
         print(f"{video.name}  {frames} frames  no face")
     for number in track.ids:

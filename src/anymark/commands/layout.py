@@ -116,6 +116,8 @@ class Template:
 
         if not 64 <= self.size <= 8192 or not 1 <= self.tiles <= TILES:
             raise AnymarkError(f"--size must be 64 to 8192 and --tiles 1 to {TILES}")
+        if self.out.suffix.lower() != ".png":
+            raise AnymarkError(f"{self.out}: a template is written as .png")
         check_writable([self.out])
         write_image(self.out, template(self.size, self.tiles))
         return 0

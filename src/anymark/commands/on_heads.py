@@ -12,22 +12,25 @@ from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 from tyro.conf import Positional, arg
 
 from anymark.canonical import Layout, load_layout
 from anymark.canonical.files import HEAD
 from anymark.commands.detect import DEFAULT_OUT, expand, make_folder
-from anymark.commands.following import Following, complain
+from anymark.commands.following import Following, complain, complain_of_frames
 from anymark.detect.detector import Detector
 from anymark.detect.files import MARK, SUFFIXES
 from anymark.detect.image import load_image
 from anymark.detect.landmarks import Landmarks
 from anymark.errors import AnymarkError
 from anymark.video import Frame, Track, Video
-from anymark.video.sequence import is_pattern, plain_stem
+from anymark.video.sequence import ImageSequence, is_pattern, plain_stem
 from anymark.video.smoothing import Smoothing
 
 Pixels = npt.NDArray[np.uint8]
+
+_MAY_MOVE = (".gif",)  # suffixes of pictures that may be clips
 
 
 @dataclass(kw_only=True)
@@ -35,7 +38,8 @@ class OnHeads(Following):
     """Files in, and a folder out."""
 
     files: Positional[Annotated[tuple[str, ...], arg(metavar="FILES...", help_behavior_hint="(one or more)")]]
-    """Photos, folders of photos and globs; and clips: video files, and sequences as shot.%04d.png or shot.####.exr."""
+    """Photos, folders of photos and globs; and clips: video files, GIFs that move, and sequences as shot.%04d.png or
+    shot.####.exr."""
     out: Annotated[Path, arg(metavar="DIR")] = DEFAULT_OUT
     """Folder for what is written."""
     smooth: Smoothing = "offline"
@@ -90,6 +94,7 @@ class OnHeads(Following):
         with self.followed(video, self.layout(), detector, place("", ".npz")) as track:
             if not track.ids:
                 raise AnymarkError(f"{name}: no face in {len(track.pts)} frames")
+            complain_of_frames(video, track)
             self.clip(video, Heads(track), place)
 
 
@@ -104,26 +109,31 @@ class Place:
         """The path of one product; `what` tells it from the others, "" is the main one."""
         return self.folder / f"{self.stem}{'.' + what if what else ''}{MARK}{suffix}"
 
-    def frames(self, what: str, suffix: str) -> Frames:
-        """A folder of one product's frames.
+    def frames(self, what: str, suffix: str, video: Video) -> Frames:
+        """A folder of one product's frames of a video.
 
         Raises:
             AnymarkError: it cannot be made.
         """
         folder = self(what, "")
         make_folder(folder)
-        return Frames(folder, suffix)
+        return Frames(folder, suffix, isinstance(video, ImageSequence))
 
 
 @dataclass(frozen=True)
 class Frames:
-    """A folder of numbered pictures."""
+    """A folder of numbered pictures: those of a sequence keep their numbers, frames of a clip count from 0."""
 
     folder: Path
     suffix: str
+    of_sequence: bool
 
-    def __getitem__(self, index: int) -> Path:
-        return self.folder / f"{index:06d}{self.suffix}"
+    def __getitem__(self, frame: Frame) -> Path:
+        return self.of(frame.index, frame.pts)
+
+    def of(self, index: int, pts: int) -> Path:
+        """The path of a frame with this index and time stamp."""
+        return self.folder / f"{pts if self.of_sequence else index:06d}{self.suffix}"
 
 
 class Heads:
@@ -156,7 +166,18 @@ def is_video(name: str) -> bool:
     if is_pattern(name) and not os.path.exists(name):
         return True
     path = Path(name)
+    if path.suffix.lower() in _MAY_MOVE:
+        return path.is_file() and _moves(path)
     return bool(path.suffix) and path.suffix.lower() not in SUFFIXES and not path.is_dir() and not _is_glob(name)
+
+
+def _moves(path: Path) -> bool:
+    """Whether a picture has several frames; what is wrong with it is said when it is opened."""
+    try:
+        with Image.open(path) as image:
+            return getattr(image, "n_frames", 1) > 1
+    except Exception:  # Pillow's readers raise whatever they stumble over
+        return False
 
 
 def _is_glob(name: str) -> bool:

@@ -64,16 +64,16 @@ class Paint(OnHeads):
     def clip(self, video: Video, heads: Heads, out: Place) -> None:
         """The painted clip, and its passes."""
         check_drawing(out("", ".mp4"))
-        alphas = out.frames("alpha", ".png") if self.alpha else None
-        maps = out.frames("st", ".exr") if self.st else None
+        alphas = out.frames("alpha", ".png", video) if self.alpha else None
+        maps = out.frames("st", ".exr", video) if self.st else None
 
         def drawn(frame: Frame, pixels: Pixels) -> Pixels:
             with naming(f"{video.name}: frame {frame.index}"):
                 done, alpha = self._painted(pixels, heads.of(frame))
                 if alphas is not None:
-                    write_image(alphas[frame.index], alpha)
+                    write_image(alphas[frame], alpha)
                 if maps is not None:
-                    write_exr(maps[frame.index], st_map(heads.of(frame), (pixels.shape[1], pixels.shape[0])))
+                    write_exr(maps[frame], st_map(heads.of(frame), (pixels.shape[1], pixels.shape[0])))
             return done
 
         with progress("painted", 0, len(heads)) as show:

@@ -62,15 +62,17 @@ class Segment(OnHeads):
     def clip(self, video: Video, heads: Heads, out: Place) -> None:
         """The clip's files."""
         check_drawing(out("", ".mp4"))
-        labels = out.frames("labels", ".png")
-        masks = [out.frames(_file_name(region), ".png") for region in self._partition.names] if self.masks else []
+        labels = out.frames("labels", ".png", video)
+        masks = (
+            [out.frames(_file_name(region), ".png", video) for region in self._partition.names] if self.masks else []
+        )
 
         def drawn(frame: Frame, pixels: Pixels) -> Pixels:
             with naming(f"{video.name}: frame {frame.index}"):
                 found = segment(heads.of(frame), (pixels.shape[1], pixels.shape[0]), self._partition)
-            write_image(labels[frame.index], found.picture())
+            write_image(labels[frame], found.picture())
             for folder, mask in zip(masks, _pictures(found) if masks else (), strict=True):
-                write_image(folder[frame.index], mask)
+                write_image(folder[frame], mask)
             return np.asarray(found.over(pixels))
 
         with progress("segmented", 0, len(heads)) as show:

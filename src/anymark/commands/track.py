@@ -11,7 +11,7 @@ from tyro.conf import Positional, UseAppendAction, arg
 
 from anymark.commands.asked import asked_of_video
 from anymark.commands.detect import DEFAULT_OUT
-from anymark.commands.following import Following, progress, remove_stale, report
+from anymark.commands.following import Following, complain_of_frames, progress, remove_stale, report
 from anymark.detect.files import MARK
 from anymark.errors import AnymarkError
 from anymark.exports import check_target, export, format_named
@@ -82,6 +82,7 @@ class Track(Following):
                     draw_video(self.draw, video, track, show)
             for kind in kinds if track.ids else ():
                 export(track, kind.beside(out), kind.name)
+            complain_of_frames(video, track)
             report(video, track)
         return 0
 

@@ -205,7 +205,7 @@ def face_mesh_on_ict() -> Points:
 
 def _sum(coefficients: npt.ArrayLike, shapes: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     weights = np.asarray(coefficients, np.float32)
-    flat = weights @ shapes.reshape(len(shapes), -1)
+    flat = weights @ shapes.reshape(len(shapes), shapes.shape[1] * shapes.shape[2])  # there may be none
     return flat.reshape(*weights.shape[:-1], *shapes.shape[1:])
 
 

@@ -7,6 +7,8 @@ On your own files: anymark texture photo.jpg clip.mp4 --texture head.png
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from _clips import astronaut, save
 
@@ -28,7 +30,7 @@ for yaw in np.radians([-35.0, 0.0, 35.0]):
     turn = np.array([[np.cos(yaw), 0, np.sin(yaw)], [0, -1, 0], [np.sin(yaw), 0, -np.cos(yaw)]])
     camera = Camera(1400.0, np.array([180.0, 180.0]), turn, np.array([0.0, 0, 1500.0]))
     shown = head.query("head")
-    turned = type(shown)(**{**vars(shown), "camera": camera, "xy_px": camera.project(shown.xyz_mm).astype(np.float32)})
+    turned = replace(shown, camera=camera, xy_px=camera.project(shown.xyz_mm).astype(np.float32))
     pixels = HeadPixels.of(turned, (360, 360), 2)
     view = np.full((360, 360, 3), 235, np.uint8)
     x0, y0, x1, y1 = pixels.box_px

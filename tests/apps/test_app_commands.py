@@ -60,7 +60,7 @@ def test_segment(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     labels = np.asarray(Image.open("anymark-out/a.labels.anymark.png"))
     assert labels.shape == (320, 360)
     assert set(np.unique(labels)) <= set(range(13))
-    nose = np.asarray(Image.open("anymark-out/a.nose.anymark.png"))
+    nose = np.asarray(Image.open("anymark-out/a.mask-nose.anymark.png"))
     assert (nose[labels == 2] > 80).all()
     numbered = sorted(path.name for path in Path("anymark-out/shot.labels.anymark").iterdir())
     assert numbered == [f"{i:06d}.png" for i in range(1, COUNT + 1)]  # as the sequence's

@@ -68,6 +68,8 @@ def test_a_click_beside_the_head_says_how_far(turned: list[Head]) -> None:
     right = outline[outline[:, 0].argmax()]
     picked = pick([Click(head, right[None] + [[20.0, 0]])])
     assert picked.off_head_px[0] == pytest.approx(20, abs=2)
+    nearest = CanonicalHead.load().closest_point(picked.points_mm).points_mm
+    assert np.linalg.norm(nearest - picked.points_mm, axis=1).max() < 3  # and not in the air
     px_per_mm = head.camera.focal_px / head.camera.t_camera_head_mm[2]
     assert picked.off_head_mm[0] == pytest.approx(picked.off_head_px[0] / px_per_mm)
 

@@ -78,7 +78,7 @@ class Anatomy:
     """(F,) between the edges of the upper and lower central incisors, along the skull's own vertical; below 0 where the
     upper ones overlap the lower."""
     gaze_head: Array
-    """(F, 2, 3) unit vectors in the head frame from the middle of the right and of the left eye to its iris."""
+    """(F, 2, 3) unit vectors in the head frame, which way the right and the left eye look: +z at rest."""
 
     def vertices_mm(self, frame: int, body: int) -> Array:
         """(V, 3) a body's vertices in one frame, head frame."""

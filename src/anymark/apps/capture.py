@@ -3,7 +3,7 @@ Landmark Detection, section 4.6).
 
 The person has one identity in all frames; each frame has a pose and expression weights within 0 and 1, near those of
 the frames beside it. Everything is in millimetres at the head's distance. With 50,000 landmarks the gradient is that of
-all of them; Gauss-Newton's matrix is that of some hundred, spread evenly: it only says how far to go.
+all of them; Gauss-Newton's matrix is that of some thousand, spread evenly: it only says how far to go.
 """
 
 from __future__ import annotations
@@ -121,8 +121,6 @@ class _Looked(NamedTuple):
     """(6 + K,) half of it."""
     matrix: Array
     """(6 + K, 6 + K) of Gauss and Newton."""
-    residual_px: float
-    """Mean distance of the landmarks to where the rig has them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,7 +163,7 @@ class _Model:
         turned = self.points(state.c) @ state.rotation.T.astype(np.float32)
         force = np.zeros_like(turned)
         size = POSE + len(self.flat)
-        matrix, cost, residual = np.zeros((size, size)), 0.0, []
+        matrix, cost = np.zeros((size, size)), 0.0
         for shot in shots:
             seen = (turned + state.place.astype(np.float32)) @ shot.turn.T + shot.shift
             away = float(shot.turn[2] @ state.place + shot.shift[2])
@@ -176,7 +174,6 @@ class _Model:
             off = (ratio - shot.rays) * np.float32(away)
             pulled = off * shot.weight[:, None]
             cost += float((pulled * off).sum())
-            residual.append(float(np.hypot(*off.T).mean()) * shot.focal_px / away)
             pulled *= np.float32(away) / depth
             force += np.column_stack([pulled, -(pulled * ratio).sum(1)]) @ shot.turn
             matrix += self._matrix(shot, state, turned[self.some], depth[self.some], ratio[self.some], away)
@@ -189,7 +186,14 @@ class _Model:
         tail = np.arange(POSE, size)
         matrix[tail, tail] += self.prior
         cost += float((self.prior * state.c**2).sum())
-        return _Looked(cost, gradient, matrix, float(np.mean(residual)))
+        return _Looked(cost, gradient, matrix)
+
+    def residual_px(self, shots: Sequence[_Shot], state: _State) -> float:
+        """Mean distance of the landmarks to where a state has them, over the views."""
+        world = self.points(state.c) @ state.rotation.T + state.place
+        seen = [world @ shot.turn.T + shot.shift for shot in shots]
+        off = [each[:, :2] / np.maximum(each[:, 2:], 1.0) - shot.rays for each, shot in zip(seen, shots, strict=True)]
+        return float(np.mean([np.hypot(*each.T).mean() * shot.focal_px for each, shot in zip(off, shots, strict=True)]))
 
     def _matrix(self, shot: _Shot, state: _State, turned: Floats, depth: Floats, ratio: Floats, away: float) -> Array:
         """Gauss-Newton's matrix of one view, of some points for all."""
@@ -254,19 +258,23 @@ def _expressions(
     model = _Model(own, shapes, np.full(count, settings.expression**-2.0), np.zeros(count), np.ones(count))
     states: list[_State] = []
     looked: list[_Looked] = []
-    nothing = _Looked(0.0, np.zeros(POSE + count), np.zeros((POSE + count, POSE + count)), np.nan)
+    nothing = _Looked(0.0, np.zeros(POSE + count), np.zeros((POSE + count, POSE + count)))
     last: _State | None = None
+    seen_before = False
     for each in shots:
         if each:
             start = _start(model, each) if last is None else last
-            last, found = _solve(model, each, start, _ROUNDS if last is None else _FEW_ROUNDS)
+            last, found = _solve(model, each, start, _FEW_ROUNDS if seen_before else _ROUNDS)
         states.append(last or _start(model, next(other for other in shots if other)))
         looked.append(found if each else nothing)
+        seen_before = bool(each)
     rotation, place, c = (np.stack([getattr(s, key) for s in states]) for key in ("rotation", "place", "c"))
     if len(states) > 1:
         matrices, gradients = (np.stack([getattr(each, key) for each in looked]) for key in ("matrix", "gradient"))
         rotation, place, c = smoothed(matrices, gradients, rotation, place, c, settings.smooth)
-    return Capture(identity, c, rotation, place, np.array([each.residual_px for each in looked]))
+        states = [_State(*each) for each in zip(rotation, place, c, strict=True)]
+    residual = [model.residual_px(each, state) if each else np.nan for each, state in zip(shots, states, strict=True)]
+    return Capture(identity, c, rotation, place, np.array(residual))
 
 
 def _identity(

@@ -74,7 +74,10 @@ def read_markers(path: Path) -> list[Clicked]:
             missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
             if missing:
                 raise AnymarkError(f"{path}: lacks the column {missing[0]}; {', '.join(COLUMNS)} and frame are read")
-            return [_marker(row, f"{path}, line {reader.line_num}") for row in reader]
+            markers = [_marker(row, f"{path}, line {reader.line_num}") for row in reader]
+        if not markers:
+            raise AnymarkError(f"{path}: no markers in it")
+        return markers
     except OSError as error:
         raise AnymarkError(f"{path}: {(error.strerror or str(error)).lower()}") from None
     except (UnicodeDecodeError, csv.Error) as error:
@@ -97,6 +100,7 @@ def find_clicked(
     detector: Detector,
     warn: Callable[[str], None],
     near_surface: bool = True,
+    like: Layout | None = None,
 ) -> ClickedPoints:
     """The canonical points of what was clicked; the same name in several frames is one point.
 
@@ -106,10 +110,11 @@ def find_clicked(
         detector: Finds the heads.
         warn: Is told of clicks that lie off the head or on what covers it.
         near_surface: See `pick`.
+        like: See `pick`.
 
     Raises:
-        AnymarkError: a frame is not there or shows no head, a name was clicked twice in one, or a click lies far from
-            any head.
+        AnymarkError: a frame is not there or shows no head, a name was clicked twice in one, a click lies far from any
+            head, or those of a frame lie on two.
     """
     names = list(dict.fromkeys(each.name for each in clicked))
     wanted = sorted({each.frame for each in clicked})
@@ -125,7 +130,7 @@ def find_clicked(
             break
     if len(clicks) < len(wanted):
         raise AnymarkError(f"frame {wanted[len(clicks)]} is not there: there are {index + 1}, counted from 0")
-    picked = pick([click for click, _ in clicks], near_surface)
+    picked = pick([click for click, _ in clicks], near_surface, like)
     for i, name in enumerate(names):
         for said in _doubts(picked, i):
             warn(f"{name}: {said}")
@@ -148,18 +153,22 @@ def _click(
         height, width = pixels.shape[:2]
         if not (0 <= each.x_px <= width and 0 <= each.y_px <= height):
             raise AnymarkError(f"{each.name}: clicked outside of frame {index}, which is {width} x {height}")
-    head = min(heads, key=lambda head: np.nanmedian(_distance(head, xy)))
-    far = np.flatnonzero(_distance(head, xy) > _FARTHEST)
+    away = np.stack([_distance(head, xy) for head in heads])
+    clicked = np.isfinite(xy).all(1)
+    nearest = away[:, clicked].argmin(0)
+    far = np.flatnonzero(clicked)[away[:, clicked].min(0) > _FARTHEST]
     if len(far):
         raise AnymarkError(f"{names[far[0]]}: nowhere near a head in frame {index}")
-    return Click(head, xy)
+    if len(np.unique(nearest)) > 1:
+        one, other = (names[np.flatnonzero(clicked)[(nearest == each).argmax()]] for each in np.unique(nearest)[:2])
+        raise AnymarkError(f"{one} and {other} were clicked on two heads in frame {index}: one head at a time")
+    return Click(heads[nearest[0]], xy, index)
 
 
 def _distance(head: Head, xy: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
-    """(N,) of points from the box of a head's face, in sides of the box."""
+    """(N,) of points from the middle of a head's face, in sides of its box, less half a side."""
     low, high = head.box_px[:2], head.box_px[2:]
-    outside = np.maximum(np.maximum(low - xy, xy - high), 0)
-    return np.linalg.norm(outside, axis=1) / float((high - low).max())
+    return np.linalg.norm(xy - (low + high) / 2, axis=1) / float((high - low).max()) - 0.5
 
 
 def _doubts(picked: Picked, i: int) -> Iterator[str]:

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
-from anymark.apps.look import shaded
+from anymark.apps.look import over, shaded
 from anymark.canonical import CanonicalHead, Layout
 from anymark.detect.camera import FACING, Camera
 from anymark.detect.landmarks import Landmarks
@@ -47,7 +47,7 @@ def guide_on_head(layout: Layout) -> Image.Image:
         colours = np.tile(_SKIN, (len(head.triangles), 1))
         seen = camera.in_camera_mm(head.vertices_mm)
         drawn = shaded(seen, head.triangles, camera.project(head.vertices_mm), (SIDE_PX, SIDE_PX), colours)
-        tile = Image.fromarray(np.rint(245 * (1 - drawn[..., 3:]) + 255 * drawn[..., :3]).astype(np.uint8))
+        tile = Image.fromarray(over(np.full((SIDE_PX, SIDE_PX, 3), 245, np.uint8), drawn))
         shown = Surface(lambda: head.vertices_mm, camera).visible(layout.points_mm, layout.points_mm)
         _number(tile, camera.project(layout.points_mm), shown >= _SEEN, layout)
         sheet.paste(tile, (i * SIDE_PX, 0))
@@ -55,13 +55,13 @@ def guide_on_head(layout: Layout) -> Image.Image:
 
 
 def _number(image: Image.Image, places: npt.NDArray[np.floating], shown: npt.NDArray[np.bool_], layout: Layout) -> None:
-    """Dots with their names, or their numbers from 0, beside them."""
+    """Dots with their names, or their numbers from 0, beside them; Pillow counts pixel centres."""
     pen = ImageDraw.Draw(image)
     apart = SIDE_PX / max(np.sqrt(len(layout)), 4)
     radius = float(np.clip(0.08 * apart, 3, 11))
     font = ImageFont.load_default(size=float(np.clip(0.2 * apart, 11, 30)))
     names = layout.names or [""] * len(layout)
-    for i, ((x, y), name) in enumerate(zip(places.tolist(), names, strict=True)):
+    for i, ((x, y), name) in enumerate(zip((places - 0.5).tolist(), names, strict=True)):
         if shown[i]:
             pen.ellipse((x - radius, y - radius, x + radius, y + radius), _DOT, _RIM, 2)
             pen.text((x + 1.5 * radius, y), name or str(i), _INK, font, "lm", stroke_width=2, stroke_fill=_RIM)

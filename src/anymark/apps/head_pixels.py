@@ -16,7 +16,8 @@ from anymark.errors import AnymarkError
 Floats = npt.NDArray[np.float32]
 
 _NEAREST_MM = 1.0  # no vertex is nearer to the camera
-_MOST_SAMPLES = 100_000_000  # of a head that fills a photo too large to be drawn
+MOST_SAMPLES = 100_000_000
+"""Places that are looked at in one drawing; bounds memory."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +65,7 @@ class HeadPixels:
         low, high = np.floor(boxed.min(0) - margin_px), np.ceil(boxed.max(0) + margin_px)
         if within:
             low, high = np.clip(low, 0, size_px), np.clip(high, 0, size_px)
-        if np.prod(high - low) * factor**2 > _MOST_SAMPLES:
+        if np.prod(high - low) * factor**2 > MOST_SAMPLES:
             raise AnymarkError(f"a head of {high[0] - low[0]:.0f} x {high[1] - low[1]:.0f} pixels is too large to draw")
         x0, y0, x1, y1 = (int(v) for v in (*low, *high))
         raster = rasterise((xy - low) * factor, depth, head.triangles, ((x1 - x0) * factor, (y1 - y0) * factor))

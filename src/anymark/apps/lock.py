@@ -10,7 +10,7 @@ drifts, as nothing is compared with any frame but those of the clicks.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,6 +21,7 @@ from scipy.ndimage import gaussian_filter
 from anymark.apps.points import Click, eyes_px
 from anymark.canonical import CanonicalHead, Layout
 from anymark.canonical.frame import into_cube
+from anymark.detect.boxes import iou
 from anymark.detect.landmarks import Landmarks
 from anymark.video import Frame, TrackedHead, Tracker
 
@@ -61,7 +62,7 @@ class _Patches:
     contrast: tuple[Floats, ...]
     """(P,) what they were divided by, grey levels."""
     skin_px: Array
-    """(P, 2, 2) how the two places aside of each point lie from it, in pixels."""
+    """(P, 2, 2) how the two places aside of each point lie from it, in half sides of the patch."""
 
 
 class LockedTracker:
@@ -70,15 +71,24 @@ class LockedTracker:
     Args:
         make: Makes the tracker for a layout.
         layout: What is looked for; its last P points are the clicked ones.
-        clicks: The heads that were clicked, and where; the frames they were clicked in.
+        clicks: The heads that were clicked, and where; the frames (H, W, 3) they were clicked in. From the first of
+            these frames on, the head that lies there is the one that is locked; before, any.
     """
 
-    def __init__(self, make: Any, layout: Layout, clicks: Sequence[tuple[Click, npt.NDArray[np.uint8]]]) -> None:
+    def __init__(
+        self,
+        make: Callable[[Layout], Tracker],
+        layout: Layout,
+        clicks: Sequence[tuple[Click, npt.NDArray[np.uint8]]],
+    ) -> None:
         self.layout = layout
         self._count = len(clicks[0][0].xy_px)
         self._asked = _with_skin(layout, self._count)
-        self._tracker: Tracker = make(self._asked)
-        aside = Layout("aside", self._asked.points_mm[len(layout) - self._count :])
+        self._tracker = make(self._asked)
+        points = self._asked.points_mm[len(layout) - self._count :]
+        aside = Layout("aside", points, code=layout.code, model=layout.model)
+        self._boxes = {click.frame: click.head.box_px for click, _ in clicks}
+        self._whose: int | None = None
         self._clicks = [_patches(click, pixels, aside) for click, pixels in clicks]
         self._corrections: dict[int, tuple[float, Array]] = {}
 
@@ -87,21 +97,27 @@ class LockedTracker:
         heads = self._tracker.step(frame)
         if frame.pixels is None:
             return []
+        if heads and frame.index in self._boxes:
+            overlaps = iou(np.stack([head.landmarks.box_px for head in heads]), self._boxes[frame.index][None])[:, 0]
+            self._whose = heads[int(overlaps.argmax())].id
         return [replace(head, landmarks=self._locked(head, frame)) for head in heads]
 
     def state(self) -> dict[str, Any]:
         """As `Tracker.state`."""
         kept = {str(number): [time_s, c.tolist()] for number, (time_s, c) in self._corrections.items()}
-        return {"tracker": self._tracker.state(), "corrections": kept}
+        return {"tracker": self._tracker.state(), "corrections": kept, "whose": self._whose}
 
     def resume(self, state: Mapping[str, Any]) -> None:
         """As `Tracker.resume`."""
         self._tracker.resume(state["tracker"])
+        self._whose = state["whose"]
         kept = state["corrections"]
         self._corrections = {int(number): (time_s, np.array(c)) for number, (time_s, c) in kept.items()}
 
     def _locked(self, head: TrackedHead, frame: Frame) -> Landmarks:
         found, count = head.landmarks, self._count
+        if self._whose not in (None, head.id):  # another person's skin would be taken for that of the clicks
+            return _only(found, self.layout)
         first = len(self.layout) - count
         xy = found.xy_px[first:].astype(np.float64)
         points, skin = xy[:count], (xy[count:].reshape(2, count, 2) - xy[:count]).swapaxes(0, 1)

@@ -72,6 +72,34 @@ def paint(
     return Painted(pixels.box_px, linear, pixels.averaged(alpha))
 
 
+def paint_all(
+    photo: npt.NDArray[np.uint8],
+    heads: Sequence[Landmarks],
+    picture: UvPicture,
+    opacity: float = 1.0,
+    shading: float = 1.0,
+) -> list[Painted]:
+    """The same on all heads of a photo; what nearer ones hide of farther ones is left out.
+
+    Raises:
+        AnymarkError: as `paint`.
+    """
+    nearest_first = sorted(heads, key=lambda each: each.camera.t_camera_head_mm[2])
+    done = [paint(photo, head, picture, opacity, shading) for head in nearest_first]
+    if len(heads) < 2:
+        return done
+    free = np.ones(photo.shape[:2], np.float32)
+    out = []
+    for head, each in zip(nearest_first, done, strict=True):
+        x0, y0, x1, y1 = each.box_px
+        here = free[y0:y1, x0:x1].copy()
+        out.append(Painted(each.box_px, each.rgb * here[..., None], each.alpha * here))
+        pixels = HeadPixels.of(head, (photo.shape[1], photo.shape[0]), SAMPLES)
+        x0, y0, x1, y1 = pixels.box_px
+        free[y0:y1, x0:x1] *= 1 - pixels.averaged(pixels.uncovered)
+    return out
+
+
 def composited(photo: npt.NDArray[np.uint8], painted: Sequence[Painted]) -> npt.NDArray[np.uint8]:
     """(H, W, 3) a photo with what was painted on its heads, one after another."""
     out = photo.copy()

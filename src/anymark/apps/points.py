@@ -6,7 +6,8 @@ Continuous Landmark Detection, section 4.2: a mole is pointed at in a frame, or 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +34,8 @@ class Click:
     head: Head
     xy_px: npt.NDArray[np.floating]
     """(N, 2) the same points in all clicks, pixels of the photo; NaN where a point was not clicked."""
+    frame: int = 0
+    """Index of the frame, in a clip."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,19 +51,20 @@ class Picked:
     uncovered: Array
     """(N,) 0..1, how likely they are seen where they were clicked, the least of it."""
     error_px: Array
-    """(N,) how far from its clicks each point is found, the mean."""
+    """(N,) how far from its clicks, or from the head's nearest place to them, each point is found, the mean."""
 
 
-def pick(clicks: Sequence[Click], near_surface: bool = True) -> Picked:
+def pick(clicks: Sequence[Click], near_surface: bool = True, like: Layout | None = None) -> Picked:
     """The canonical points that the model finds where they were clicked.
 
-    A first guess is what of the predicted head lies under the pixel, the nearest visible place of it for a pixel
-    beside the head; then query optimisation over all clicks of a point.
+    A first guess is what of the predicted head lies under the pixel; then query optimisation over all clicks of a
+    point. A click beside the head counts as one on the nearest place that shows it.
 
     Args:
         clicks: At least one, all with as many points.
         near_surface: Keep points within about `OFF_SURFACE_MM` of the head's surface. Otherwise they may leave it as
             far as several views ask for, for beards, glasses or teeth behind the lips.
+        like: The layout that the points will be asked together with, whose data set code moves them, too.
 
     Raises:
         ValueError: no clicks.
@@ -74,8 +78,11 @@ def pick(clicks: Sequence[Click], near_surface: bool = True) -> Picked:
     index = np.arange(seen.shape[1])
     start = np.stack([guess.points_mm for guess in guesses])[first, index]
     axes = np.stack([guess.axes for guess in guesses])[first, index]
-    views = [View(click.head, np.asarray(click.xy_px, np.float64), eyes_px(click.head)) for click in clicks]
-    layout = Layout("clicked", start)
+    labels = [guess.xy_px for guess in guesses]
+    if not near_surface:  # what stands out of the head may be seen beside it
+        labels = [np.asarray(click.xy_px, np.float64) for click in clicks]
+    views = [View(click.head, xy, eyes_px(click.head)) for click, xy in zip(clicks, labels, strict=True)]
+    layout = Layout("clicked", start, **_code_of(like))
 
     def answers(by: Array) -> tuple[Array, Array]:
         points = start + np.einsum("nij,ni->nj", axes, by)
@@ -86,8 +93,9 @@ def pick(clicks: Sequence[Click], near_surface: bool = True) -> Picked:
     off = OFF_SURFACE_MM if near_surface else _ALONG_MM
     by, _ = least_squares(answers, len(start), (NOISE / np.array([_ALONG_MM, _ALONG_MM, off])) ** 2, _LONGEST_MM)
     points = into_cube(start + np.einsum("nij,ni->nj", axes, by))
-    found = Layout("clicked", points)
-    apart = np.stack([np.linalg.norm(click.head.query(found).xy_px - click.xy_px, axis=1) for click in clicks])
+    found = replace(layout, points_mm=points)
+    answers_px = [click.head.query(found).xy_px for click in clicks]
+    apart = np.stack([np.linalg.norm(at - xy, axis=1) for at, xy in zip(answers_px, labels, strict=True)])
     off_px, off_mm = (np.nanmax([getattr(g, key) for g in guesses], axis=0) for key in ("off_px", "off_mm"))
     seen = np.nanmin([guess.uncovered for guess in guesses], axis=0)
     return Picked(points, off_px, off_mm, seen, np.nanmean(apart.astype(np.float64), axis=0))
@@ -97,6 +105,8 @@ def pick(clicks: Sequence[Click], near_surface: bool = True) -> Picked:
 class _Guess:
     """What lies under N pixels; NaN where there is no pixel."""
 
+    xy_px: Array
+    """(N, 2) the pixels; those beside the head are taken to the nearest one that shows it."""
     points_mm: Array
     """(N, 3)"""
     axes: Array
@@ -113,19 +123,37 @@ def _under(click: Click) -> _Guess:
     """Where the predicted head is under each pixel."""
     head, landmarks = CanonicalHead.load(), click.head.query("head")
     pixels = HeadPixels.of(landmarks, click.head.image_size_px, within=False)
-    xy = np.nan_to_num(np.asarray(click.xy_px, np.float64))
-    row, column, off = pixels.nearest(xy)
+    xy = np.array(click.xy_px, np.float64)
+    here = np.flatnonzero(np.isfinite(xy).all(1))
+    row, column, off = pixels.nearest(xy[here])
+    beside = np.flatnonzero(off > 0)
+    xy[here[beside]] = np.column_stack([column, row])[beside] + 0.5 + pixels.box_px[:2]
     corners = head.triangles[pixels.raster.triangle[row, column]]
     weights = pixels.raster.weights[row, column].astype(np.float64)
-    points = np.einsum("nk,nkd->nd", weights, head.vertices_mm[corners].astype(np.float64))
-    a, b, c = np.moveaxis(head.vertices_mm[corners].astype(np.float64), 1, 0)
-    along, out = b - a, np.cross(b - a, c - a)
-    along, out = (v / np.maximum(np.linalg.norm(v, axis=1, keepdims=True), 1e-12) for v in (along, out))
-    axes = np.stack([along, np.cross(out, along), out], 1)
+    vertices = head.vertices_mm[corners].astype(np.float64)
+    a, b, c = np.moveaxis(vertices, 1, 0)
+    along, out = (
+        v / np.maximum(np.linalg.norm(v, axis=1, keepdims=True), 1e-12) for v in (b - a, np.cross(b - a, c - a))
+    )
     mm_per_px = landmarks.camera.t_camera_head_mm[2] / landmarks.camera.focal_px
-    nothing = np.where(np.isnan(click.xy_px).any(1), np.nan, 1.0)
-    uncovered = pixels.uncovered[row, column].astype(np.float64)
-    return _Guess(points, axes, off * nothing, off * mm_per_px * nothing, uncovered * nothing)
+    guess = _Guess(
+        xy_px=xy,
+        points_mm=np.full((len(xy), 3), np.nan),
+        axes=np.full((len(xy), 3, 3), np.nan),
+        off_px=np.full(len(xy), np.nan),
+        off_mm=np.full(len(xy), np.nan),
+        uncovered=np.full(len(xy), np.nan),
+    )
+    guess.points_mm[here] = np.einsum("nk,nkd->nd", weights, vertices)
+    guess.axes[here] = np.stack([along, np.cross(out, along), out], 1)
+    guess.off_px[here], guess.off_mm[here] = off, off * mm_per_px
+    guess.uncovered[here] = pixels.uncovered[row, column]
+    return guess
+
+
+def _code_of(layout: Layout | None) -> dict[str, Any]:
+    """Whose annotators' points a layout's are, as its arguments."""
+    return {} if layout is None else {"code": layout.code, "model": layout.model}
 
 
 def _checked(clicks: Sequence[Click]) -> npt.NDArray[np.bool_]:

@@ -15,7 +15,6 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from scipy.spatial import cKDTree
 
 from anymark.canonical import CanonicalHead, Layout, load_layout
 from anymark.canonical.head import SKIN, closest_on_triangles
@@ -69,8 +68,8 @@ def load_rig(path: Path | str, unit_mm: float = 10.0, landmarks: Path | str | No
     Args:
         path: An .npz with neutral (V, 3), expression (E, V, 3), if there are any identity (I, V, 3) and
             expression_names (E,), triangles (T, 3) and either canonical_mm (V, 3) or ibug68 (68,), shapes being offsets
-            from the neutral; or a folder of .obj files of one topology: one called neutral, identities, and the others, which are
-            expressions under their files' names.
+            from the neutral. Or a folder of .obj files of one topology: one called neutral, identities, and the others,
+            which are expressions under their files' names.
         unit_mm: Millimetres of one unit of the shapes; canonical_mm has its own.
         landmarks: A file of the 68 vertex ids, if the rig does not name them: numbers, from 0, in any text or JSON. In
             a folder, landmarks.txt or vertex_indices.json is taken if it is there.
@@ -94,7 +93,7 @@ def load_rig(path: Path | str, unit_mm: float = 10.0, landmarks: Path | str | No
         )
     except KeyError as error:
         raise AnymarkError(f"{path}: not a rig: lacks {error}") from None
-    except AnymarkError as error:
+    except (ValueError, TypeError) as error:  # an AnymarkError is one, too
         raise AnymarkError(f"{path}: {error}") from None
     if not len(rig.identity_mm) and not len(rig.expression_mm):
         raise AnymarkError(f"{path}: a rig without shapes")
@@ -150,6 +149,8 @@ def closest(
 ) -> tuple[npt.NDArray[np.int32], Array, Array]:
     """For each of the points (N, 3) the nearest one of the triangles (T, 3) about the nearest vertices: the triangle's
     corners (N, 3), their weights (N, 3), and how far it is (N,). Exact but where triangles are long and thin."""
+    from scipy.spatial import cKDTree  # only here, so that what knows of rigs does not need it
+
     used = np.unique(triangles)
     points = np.asarray(points_mm, np.float64)
     some = min(_NEAREST, len(used))
@@ -173,7 +174,7 @@ def _read_npz(path: Path) -> dict[str, npt.NDArray]:
             return {key: data[key] for key in data.files}
     except OSError as error:
         raise AnymarkError(f"{path}: {(error.strerror or str(error)).lower()}") from None
-    except (ValueError, zipfile.BadZipFile, EOFError, AttributeError) as error:
+    except (ValueError, TypeError, zipfile.BadZipFile, EOFError, AttributeError) as error:
         raise AnymarkError(f"{path}: not an .npz file of a rig ({error})") from None
 
 

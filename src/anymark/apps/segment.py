@@ -17,12 +17,14 @@ from anymark.apps.head_pixels import HeadPixels
 from anymark.apps.partition import Partition
 from anymark.canonical.posed import points_on
 from anymark.detect.landmarks import Landmarks
+from anymark.errors import AnymarkError
 
 Floats = npt.NDArray[np.float32]
 
 SAMPLES = 3
 """Places along a side that each pixel is looked at in: edges have so many times so many steps."""
 
+_MOST_NUMBERS = 1_000_000_000  # of all masks together
 _FACE = "mediapipe478"
 INNER_LIPS = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308, 324, 318, 402, 317, 14, 87, 178, 88, 95)
 
@@ -67,17 +69,21 @@ def segment(heads: Sequence[Landmarks], size_px: tuple[int, int], partition: Par
         AnymarkError: landmarks of another layout, or a head too large to be drawn.
     """
     width, height = size_px
+    if len(partition.names) * width * height > _MOST_NUMBERS:
+        raise AnymarkError(f"{len(partition.names)} regions of {width} x {height} pixels are too many to hold")
     masks = np.zeros((len(partition.names), height, width), np.float32)
     for head in sorted(heads, key=lambda each: -each.camera.t_camera_head_mm[2]):
-        x0, y0, x1, y1, own = _masks_of(head, size_px, partition)
+        (x0, y0, x1, y1), cover, own = _masks_of(head, size_px, partition)
         here = masks[:, y0:y1, x0:x1]
-        here *= 1 - own.sum(0)
+        here *= 1 - np.maximum(cover, own.sum(0))
         here += own
     return Segmentation(partition, masks)
 
 
-def _masks_of(head: Landmarks, size_px: tuple[int, int], partition: Partition) -> tuple[int, int, int, int, Floats]:
-    """A box, and (R, h, w) how much of its pixels shows each region of one head."""
+def _masks_of(
+    head: Landmarks, size_px: tuple[int, int], partition: Partition
+) -> tuple[tuple[int, int, int, int], Floats, Floats]:
+    """A box, how much of its pixels (h, w) shows one head, and (R, h, w) each region of it."""
     pixels = HeadPixels.of(head, size_px, SAMPLES)
     labels, uncovered = partition.labels(pixels), pixels.uncovered
     if partition.gap >= 0:
@@ -90,7 +96,8 @@ def _masks_of(head: Landmarks, size_px: tuple[int, int], partition: Partition) -
     rows, columns = np.nonzero(labels >= 0)
     pixel = (labels[rows, columns].astype(np.intp) * shape[1] + rows // SAMPLES) * shape[2] + columns // SAMPLES
     total = np.bincount(pixel, uncovered[rows, columns], int(np.prod(shape)))
-    return x0, y0, x1, y1, (total / SAMPLES**2).astype(np.float32).reshape(shape)
+    cover = pixels.averaged(pixels.uncovered)
+    return pixels.box_px, cover, (total / SAMPLES**2).astype(np.float32).reshape(shape)
 
 
 def _between_lips(head: Landmarks, pixels: HeadPixels) -> npt.NDArray[np.bool_]:

@@ -16,11 +16,12 @@ from PIL import Image
 from scipy.ndimage import distance_transform_edt
 from scipy.sparse import spmatrix
 
-from anymark.apps.film import film, stiffness
 from anymark.apps.head_pixels import check_head
+from anymark.apps.look import vertex_normals
 from anymark.apps.pixels import Floats, photo_to_linear, sampled, to_display
 from anymark.apps.uv import TILES, unwrapped
 from anymark.canonical import CanonicalHead
+from anymark.canonical.film import film, stiffness
 from anymark.detect.landmarks import Landmarks
 from anymark.errors import AnymarkError
 
@@ -117,9 +118,10 @@ class TextureMaker:
         known = own + _MIRRORED * other
         mixed /= np.maximum(own + other, 1e-9)[:, None]
         smooth = np.zeros_like(mixed)
+        overall = (mixed * known[:, None]).sum(0) / known.sum()
         for part, stiff in texels.parts:  # hair does not run into skin
             vertices, weights = texels.vertices[part], texels.weights[part]
-            carried = film(stiff, mixed[part], known[part], vertices, weights)
+            carried = film(stiff, mixed[part], known[part], vertices, weights, overall)
             smooth[part] = np.einsum("nk,nkc->nc", weights, carried[vertices])
         whole = known[:, None] * mixed + (1 - known[:, None]) * smooth
         rgb = to_display(texels.picture(whole))[texels.near[0], texels.near[1]]
@@ -129,11 +131,7 @@ class TextureMaker:
         """(N,) how squarely the camera looks at each texel, 0..1."""
         texels = self._texels
         places = head.camera.in_camera_mm(head.xyz_mm)
-        a, b, c = np.moveaxis(places[CanonicalHead.load().triangles], 1, 0)
-        normals = np.zeros_like(places)
-        for corner in CanonicalHead.load().triangles.T:
-            np.add.at(normals, corner, np.cross(b - a, c - a))
-        normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-9)
+        normals = vertex_normals(places, CanonicalHead.load().triangles)
         towards = -places / np.linalg.norm(places, axis=1, keepdims=True)
         cosine = texels.at((normals * towards).sum(1).astype(np.float32))
         return np.clip((cosine - _GRAZING) / (1 - _GRAZING), 0, 1) ** np.float32(_SHARP)

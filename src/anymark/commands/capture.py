@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
@@ -15,20 +17,22 @@ from anymark.apps.capture import Capture, View, capture
 from anymark.apps.look import over, shaded
 from anymark.apps.rigs import RigOnHead, load_rig
 from anymark.canonical import Layout
-from anymark.commands.detect import DEFAULT_OUT, make_folder
-from anymark.commands.following import Following, complain, progress
+from anymark.commands.detect import DEFAULT_OUT
+from anymark.commands.following import Following, complain_of_frames, progress
 from anymark.commands.on_heads import Pixels, Place
+from anymark.commands.said import complain, make_folder
 from anymark.detect.camera import Camera
 from anymark.detect.detector import Detector, as_layout
 from anymark.detect.files import MARK
 from anymark.errors import AnymarkError
 from anymark.files import atomic, check_file
 from anymark.video import Frame, Track, Video
-from anymark.video.sequence import plain_stem
+from anymark.video.sequence import ImageSequence, plain_stem
 from anymark.video.write import check_drawing, write_video
 from anymark.wavefront import write_obj
 
 _SKIN = (0.75, 0.78, 0.85)
+_OPACITY = 0.7
 
 
 @dataclass(kw_only=True)
@@ -67,6 +71,8 @@ class CaptureCommand(Following):
             raise AnymarkError("no clips given: anymark capture CLIPS... --rig RIG")
         if self.focal is not None and not self.focal > 0:
             raise AnymarkError(f"--focal {self.focal:g}: must be above 0")
+        if self.focal is not None and self.cameras is not None:
+            raise AnymarkError("--focal and --cameras: the cameras have focal lengths of their own")
         cameras = None if self.cameras is None else read_cameras(self.cameras, len(self.clips))
         if len(self.clips) > 1 and cameras is None:
             raise AnymarkError(f"{len(self.clips)} clips: --cameras must say where they stand")
@@ -81,17 +87,19 @@ class CaptureCommand(Following):
         videos = [self.open(name) for name in self.clips]
         detector = self.detector()
         make_folder(self.out)
-        tracks = [self._track(video, some, detector, i) for i, video in enumerate(videos)]
-        views = [
-            _view(track, self.focal, None if cameras is None else cameras[i], min(len(t.pts) for t in tracks))
-            for i, track in enumerate(tracks)
-        ]
-        if len({len(track.pts) for track in tracks}) > 1:
-            complain(f"clips of {', '.join(str(len(track.pts)) for track in tracks)} frames: the shortest counts")
-        found = capture(rig.rig, points, views)
-        self._write(place, rig, found, tracks[0], videos[0])
-        with progress("drawn", 0, len(found.expression)) as show:
-            write_video(drawing, videos[0], len(found.expression), _drawer(rig, found, views[0]), show)
+        with ExitStack() as stack:  # what was tracked is kept until all is written
+            tracks = [stack.enter_context(self._tracked(video, some, detector, i)) for i, video in enumerate(videos)]
+            heads = [_longest(video, track) for video, track in zip(videos, tracks, strict=True)]
+            count = min(len(track.pts) for track in tracks)
+            _check_together(videos, tracks, count)
+            views = [
+                _view(track, self.focal, None if cameras is None else cameras[i], count)
+                for i, track in enumerate(heads)
+            ]
+            found = capture(rig.rig, points, views)
+            self._write(place, rig, found, tracks[0], videos[0])
+            with progress("drawn", 0, count) as show:
+                write_video(drawing, videos[0], count, _drawing(rig, found, views[0]), show)
         seen = np.isfinite(found.residual_px)
         print(
             f"{self.clips[0]}  {int(seen.sum())} of {len(seen)} frames  {len(on)} landmarks  "
@@ -99,15 +107,9 @@ class CaptureCommand(Following):
         )
         return 0
 
-    def _track(self, video: Video, layout: Layout, detector: Detector, number: int) -> Track:
-        """One clip's, in memory."""
-        with self.followed(video, layout, detector, self.out / f"{plain_stem(video.name)}.{number}{MARK}.npz") as track:
-            if not track.ids:
-                raise AnymarkError(f"{video.name}: no face in {len(track.pts)} frames")
-            head = max(track.ids, key=lambda each: len(track.head(each)))
-            if len(track.ids) > 1:
-                complain(f"{video.name}: {len(track.ids)} heads; number {head}, seen longest, is captured")
-            return replace(track, rows=np.array(track.head(head)))
+    def _tracked(self, video: Video, layout: Layout, detector: Detector, i: int) -> AbstractContextManager[Track]:
+        """One clip's; see `followed`."""
+        return self.followed(video, layout, detector, self.out / f"{plain_stem(video.name)}.{i}{MARK}.npz")
 
     def _write(self, place: Place, rig: RigOnHead, found: Capture, track: Track, video: Video) -> None:
         names = rig.rig.expression_names
@@ -175,21 +177,53 @@ def _view(track: Track, focal: float | None, camera: Camera | None, count: int) 
     return View.alone(xy, sigma, focal, middle)
 
 
-class _drawer:  # noqa: N801, it is called as a function
+def _longest(video: Video, track: Track) -> Track:
+    """The head that is seen longest, alone.
+
+    Raises:
+        AnymarkError: there is none.
+    """
+    complain_of_frames(video, track)
+    if not track.ids:
+        raise AnymarkError(f"{video.name}: no face in {len(track.pts)} frames")
+    head = max(track.ids, key=lambda each: len(track.head(each)))
+    if len(track.ids) > 1:
+        complain(f"{video.name}: {len(track.ids)} heads; number {head}, seen longest, is captured")
+    return replace(track, rows=track.head(head))
+
+
+def _check_together(videos: Sequence[Video], tracks: Sequence[Track], count: int) -> None:
+    """That frames of several clips belong together by their place.
+
+    Raises:
+        AnymarkError: pictures of two sequences have other numbers.
+    """
+    if any(len(track.pts) != count for track in tracks):
+        complain(f"clips of {', '.join(str(len(track.pts)) for track in tracks)} frames: the shortest counts")
+    numbers = [
+        (video.name, np.diff(track.pts[:count]))
+        for video, track in zip(videos, tracks, strict=True)
+        if isinstance(video, ImageSequence)
+    ]
+    for name, steps in numbers[1:]:
+        if not np.array_equal(steps, numbers[0][1]):
+            raise AnymarkError(f"{name}: its pictures lack other numbers than those of {numbers[0][0]}")
+
+
+def _drawing(rig: RigOnHead, found: Capture, view: View) -> Callable[[Frame, Pixels], Pixels]:
     """Draws the rig over the frames of a view."""
+    on = np.isfinite(rig.canonical_mm).all(1)
+    triangles = rig.rig.triangles[on[rig.rig.triangles].all(1)]
+    colours = np.tile(_SKIN, (len(triangles), 1))
 
-    def __init__(self, rig: RigOnHead, found: Capture, view: View) -> None:
-        self._rig, self._found, self._view = rig.rig, found, view
-        on = np.isfinite(rig.canonical_mm).all(1)
-        self._triangles = rig.rig.triangles[on[rig.rig.triangles].all(1)]
-        self._colours = np.tile(_SKIN, (len(self._triangles), 1))
-
-    def __call__(self, frame: Frame, pixels: Pixels) -> Pixels:
-        i, found, view = frame.index, self._found, self._view
+    def drawn(frame: Frame, pixels: Pixels) -> Pixels:
+        i = frame.index
         if np.isnan(found.residual_px[i]):
             return pixels
-        world = self._found.vertices_mm(self._rig, i) @ found.R_world_head[i].T + found.t_world_head_mm[i]
+        world = found.vertices_mm(rig.rig, i) @ found.R_world_head[i].T + found.t_world_head_mm[i]
         seen = world @ view.R_view_world.T + view.t_view_world_mm
         xy = view.principal_px[i] + view.focal_px[i] * seen[:, :2] / seen[:, 2:]
         size = pixels.shape[1], pixels.shape[0]
-        return over(pixels, shaded(seen, self._triangles, xy, size, self._colours), 0.8)
+        return over(pixels, shaded(seen, triangles, xy, size, colours), _OPACITY)
+
+    return drawn

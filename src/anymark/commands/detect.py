@@ -16,6 +16,7 @@ from tyro.conf import Positional, UseAppendAction, arg
 
 from anymark.canonical import Layout
 from anymark.commands.asked import asked_layout
+from anymark.commands.said import complain, make_folder
 from anymark.detect.camera import Camera
 from anymark.detect.detector import Detector
 from anymark.detect.draw import draw
@@ -98,7 +99,7 @@ class Detect:
         detector = Detector(self.model, self.locator, search_px=self.search_px)
         detector.load()
         for problem in problems:
-            _complain(problem)
+            complain(problem)
         if paths and out is not None:
             make_folder(out)
         if self.mesh is not None:
@@ -117,10 +118,10 @@ class Detect:
                         self._one(detector, layout, path, target, mesh, sinks)
                     except AnymarkError as error:
                         failed += 1
-                        _complain(error)
+                        complain(error)
             except KeyboardInterrupt:  # leaves the block in order, so what was done is written
                 interrupted = True
-                _complain("stopped; what was done is written")
+                complain("stopped; what was done is written")
         show_progress(len(paths), len(paths))
         return 130 if interrupted else 2 if failed else 0
 
@@ -201,22 +202,11 @@ def targets_of(photo: Path, stem: Path) -> tuple[Path, Path]:
     return stem.with_name(stem.name + suffix), stem.with_name(stem.name + ".json")
 
 
-def make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise AnymarkError(f"{folder}: cannot write ({(error.strerror or str(error)).lower()})") from None
-
-
 def _say(line: str) -> None:
     try:
         print(line, flush=True)
     except BrokenPipeError:  # whoever read us has gone (`| head`), but the files are still to be written
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _complain(problem: AnymarkError | str) -> None:
-    print(f"anymark: {problem}", file=sys.stderr, flush=True)
 
 
 def show_progress(done: int, total: int) -> None:

@@ -21,6 +21,7 @@ from tyro.conf import arg
 from anymark import __version__
 from anymark.apps.clicks import ClickedPoints
 from anymark.canonical import Layout
+from anymark.commands.said import complain
 from anymark.detect.detector import Detector
 from anymark.detect.locate import SEARCH_PX
 from anymark.detect.model import Model
@@ -126,15 +127,10 @@ class Following(ABC):
         def make(asked: Layout) -> Tracker:
             return Tracker(detector, asked, self.max_heads)
 
+        tracker: Tracker | LockedTracker = make(layout) if locked is None else _locked(make, layout, locked)
         run = {**self._as_values(video, layout), "locked": locked is not None}
         journal = Journal(out.with_name(out.name + ".part"), run, layout)
         try:
-            if locked is None:
-                tracker: Tracker | LockedTracker = make(layout)
-            else:
-                from anymark.apps.lock import LockedTracker
-
-                tracker = LockedTracker(make, layout, locked.clicks)
             _follow(video, tracker, journal)
             yield self._smoothed(journal.track(video), journal)
             journal.remove()
@@ -226,11 +222,6 @@ def progress(done: str, start: int, total: int | None) -> Iterator[Callable[[int
             print("\r\x1b[K", end="\r", file=sys.stderr, flush=True)
 
 
-def complain(problem: AnymarkError | str) -> None:
-    """A line on stderr."""
-    print(f"anymark: {problem}", file=sys.stderr, flush=True)
-
-
 def _follow(video: Video, tracker: Tracker | LockedTracker, journal: Journal) -> None:
     """Track the frames that are not in the journal yet.
 
@@ -258,6 +249,15 @@ def _follow(video: Video, tracker: Tracker | LockedTracker, journal: Journal) ->
         journal.remove()
         raise AnymarkError(f"{video.name}: none of {journal.frames} frames could be decoded")
     journal.end()
+
+
+def _locked(make: Callable[[Layout], Tracker], layout: Layout, clicked: ClickedPoints) -> LockedTracker:
+    try:
+        from anymark.apps.lock import LockedTracker
+    except ModuleNotFoundError as error:
+        said = f"to lock points onto their pixels needs {error.name}: pip install 'anymark[apps]', or --no-lock"
+        raise AnymarkError(said) from None
+    return LockedTracker(make, layout, clicked.clicks)
 
 
 def _digest(card: dict[str, Any]) -> str:

@@ -16,7 +16,7 @@ from anymark.detect.detector import Detector, as_layout
 from anymark.detect.image import load_image
 from anymark.detect.write import write_image
 from anymark.errors import AnymarkError
-from anymark.files import check_writable
+from anymark.files import check_targets, check_writable
 from anymark.video import open_video
 
 
@@ -81,9 +81,10 @@ class Pick:
         Raises:
             AnymarkError: a bad photo, video, point, model or place to write to.
         """
-        from anymark.commands.asked import clicks_of, find_in
+        from anymark.commands.clicked import clicks_of, find_in
 
         check_writable([self.out])
+        check_targets([self.out], [Path(self.photo), *([self.marker_file] if self.marker_file else [])])
         clicked = clicks_of(self.point, self.marker_file)
         if is_video(self.photo):
             frames = ((frame.index, frame.pixels) for frame in open_video(self.photo))
@@ -110,7 +111,7 @@ class Template:
         """Returns the exit code.
 
         Raises:
-            AnymarkError: a number out of its range, extra apps is not installed, or it cannot be written.
+            AnymarkError: a number out of its range, or it cannot be written.
         """
         from anymark.apps.uv import TILES, template
 
@@ -147,6 +148,7 @@ class Guide:
 
         layout = as_layout(self.layout)
         check_writable([self.out])
+        check_targets([self.out], [Path(self.layout), *([self.photo] if self.photo else [])])
         if self.photo is None:
             write_image(self.out, guide_on_head(layout))
             return 0

@@ -17,8 +17,9 @@ from tyro.conf import Positional, arg
 
 from anymark.canonical import Layout, load_layout
 from anymark.canonical.files import HEAD
-from anymark.commands.detect import DEFAULT_OUT, expand, make_folder
-from anymark.commands.following import Following, complain, complain_of_frames
+from anymark.commands.detect import DEFAULT_OUT, expand
+from anymark.commands.following import Following, complain_of_frames
+from anymark.commands.said import complain, make_folder
 from anymark.detect.detector import Detector
 from anymark.detect.files import MARK, SUFFIXES
 from anymark.detect.image import load_image
@@ -92,10 +93,12 @@ class OnHeads(Following):
             return
         video = self.open(name)
         with self.followed(video, self.layout(), detector, place("", ".npz")) as track:
-            if not track.ids:
-                raise AnymarkError(f"{name}: no face in {len(track.pts)} frames")
             complain_of_frames(video, track)
-            self.clip(video, Heads(track), place)
+            frames, found = len(track.pts), bool(track.ids)
+            if found:
+                self.clip(video, Heads(track), place)
+        if not found:  # the run is over all the same
+            raise AnymarkError(f"{name}: no face in {frames} frames")
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,7 +9,7 @@ from typing import Annotated
 from PIL import Image
 from tyro.conf import arg
 
-from anymark.apps.paint import alpha_of, composited, paint, st_map
+from anymark.apps.paint import alpha_of, composited, paint_all, st_map
 from anymark.apps.uv import UvPicture
 from anymark.commands.following import progress
 from anymark.commands.on_heads import Heads, OnHeads, Pixels, Place, naming
@@ -81,5 +81,5 @@ class Paint(OnHeads):
         print(f"{video.name}  {len(heads)} frames  {out('', '.mp4')}")
 
     def _painted(self, pixels: Pixels, heads: list[Landmarks]) -> tuple[Pixels, Image.Image]:
-        painted = [paint(pixels, head, self._picture, self.opacity, self.shading) for head in heads]
+        painted = paint_all(pixels, heads, self._picture, self.opacity, self.shading)
         return composited(pixels, painted), Image.fromarray(alpha_of((pixels.shape[1], pixels.shape[0]), painted))

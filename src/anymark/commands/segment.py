@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -46,6 +47,10 @@ class Segment(OnHeads):
             self._partition = Partition.of_picture(self.painted)
         else:
             self._partition = Partition.of_regions(self.region) if self.region else Partition.of_regions()
+        names = [_file_name(region).casefold() for region in self._partition.names]
+        for name in names if self.masks else ():
+            if names.count(name) > 1:
+                raise AnymarkError(f"--masks: two regions would both be written as {name}")
 
     def photo(self, name: str, pixels: Pixels, heads: list[Landmarks], out: Place) -> None:
         """The photo's three files."""
@@ -102,4 +107,4 @@ def _shares(found: Segmentation) -> str:
 
 
 def _file_name(region: str) -> str:
-    return region.lstrip("#").replace(" ", "-")
+    return "mask-" + re.sub(r"[^\w-]+", "-", region).strip("-")

@@ -14,13 +14,14 @@ from anymark.commands.on_heads import Heads, OnHeads, Pixels, Place, naming
 from anymark.detect.landmarks import Landmarks
 from anymark.detect.write import write_image
 from anymark.errors import AnymarkError
-from anymark.files import check_writable
+from anymark.files import check_targets, check_writable
 from anymark.video import Video
 
 
 @dataclass(kw_only=True)
 class Texture(OnHeads):
-    """Gather the texture of one person's head from all photos and clips together: of each the largest head.
+    """Gather the texture of one person's head from all photos and clips together: of photos the largest
+    head, of clips the one that is seen longest.
 
     Writes the texture, in tiles side by side: face and ears, the back of the head. What was not seen is taken
     from the other side or filled in. Beside it goes NAME.confidence.png, white where it was seen.
@@ -39,6 +40,7 @@ class Texture(OnHeads):
         if self.texture.suffix.lower() != ".png":
             raise AnymarkError(f"{self.texture}: a texture is written as .png")
         check_writable([self.texture, confidence])
+        check_targets([self.texture, confidence], map(Path, self.files))
         self._maker = TextureMaker(self.size, self.tiles)
         code = super().work()
         done = self._maker.texture()

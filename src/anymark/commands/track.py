@@ -9,9 +9,10 @@ from typing import Annotated
 
 from tyro.conf import Positional, UseAppendAction, arg
 
-from anymark.commands.asked import asked_of_video
+from anymark.commands.clicked import asked_of_video
 from anymark.commands.detect import DEFAULT_OUT
 from anymark.commands.following import Following, complain_of_frames, progress, remove_stale, report
+from anymark.commands.said import complain
 from anymark.detect.files import MARK
 from anymark.errors import AnymarkError
 from anymark.exports import check_target, export, format_named
@@ -60,13 +61,16 @@ class Track(Following):
             check_file(path, made=out.parent)
         if self.draw is not None:
             check_drawing(self.draw, made=out.parent)
-        read = [Path(name) for name in (self.video, self.layout, self.marker_file) if name and os.path.isfile(name)]
-        check_targets(filter(None, (out, table, self.draw, self.save_points)), read)
         kinds = [format_named(name) for name in self.export]
         for kind in kinds:
             if "corners" in kind.options:
                 raise AnymarkError(f"--export {kind.name}: needs four corners: anymark convert has them")
             check_target(kind.beside(out), kind, made=out.parent)
+        read = [Path(name) for name in (self.video, self.layout, self.marker_file) if name and os.path.isfile(name)]
+        exports = [kind.beside(out) for kind in kinds]
+        check_targets(filter(None, (out, table, self.draw, self.save_points, *exports)), read)
+        if self.save_points is not None and not (self.point or self.marker_file):
+            raise AnymarkError(f"--save-points {self.save_points}: no points were clicked")
         detector = self.detector()
         layout, clicked = asked_of_video(self.layout, self.point, self.marker_file, video, detector)
         with self.followed(video, layout, detector, out, clicked if self.lock else None) as track:
@@ -80,11 +84,16 @@ class Track(Following):
             if self.draw is not None:
                 with progress("drawn", 0, len(track.pts)) as show:
                     draw_video(self.draw, video, track, show)
-            for kind in kinds if track.ids else ():
-                export(track, kind.beside(out), kind.name)
+            failed = 0
+            for kind, path in zip(kinds, exports, strict=True):
+                try:
+                    export(track, path, kind.name)
+                except AnymarkError as error:  # the track and the other files are there all the same
+                    failed += 1
+                    complain(error)
             complain_of_frames(video, track)
             report(video, track)
-        return 0
+        return 2 if failed else 0
 
     def _out(self) -> Path:
         if self.out.suffix.lower() == ".npz":

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_matrix, spmatrix
 
-from anymark.apps.film import film, stiffness
 from anymark.canonical import CanonicalHead
+from anymark.canonical.film import film, stiffness
 from anymark.canonical.head import SKIN
 from anymark.engine.pixels import Floats, fill, sample, to_linear
 

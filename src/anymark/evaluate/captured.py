@@ -23,9 +23,8 @@ from anymark.canonical import CanonicalHead, Layout, load_layout
 from anymark.detect.detector import Detector
 from anymark.engine.samples import Sample, finished_shards, read_shards
 from anymark.errors import AnymarkError
-from anymark.evaluate.clicked import true_window
 from anymark.evaluate.report import Detail
-from anymark.evaluate.samples import check_render
+from anymark.evaluate.samples import check_render, true_window
 from anymark.fit import Rig
 
 Array = npt.NDArray[np.float64]

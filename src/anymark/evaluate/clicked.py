@@ -1,8 +1,8 @@
 """How well clicked points are followed through rendered sequences, whose tracks are exact: by anymark, and by optical
 flow from frame to frame, which is what people use.
 
-Points are vertices of the skin that are seen in the first frame. Flow is given every chance: pyramidal Lucas-Kanade and
-DIS of OpenCV, each from one frame to the next; a point that Lucas-Kanade loses stays where it was last.
+Points are vertices of the skin that are seen in the first frame. Flow is pyramidal Lucas-Kanade and DIS of
+OpenCV, as they are mostly used: each from one frame to the next; a point that Lucas-Kanade loses stays where it was.
 """
 
 from __future__ import annotations
@@ -13,25 +13,18 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
-from anymark.apps.lock import LockedTracker
 from anymark.apps.points import Click, pick
 from anymark.canonical import CanonicalHead, Layout
-from anymark.canonical.face_mesh import FACE_MESH_POINTS, OUTER_EYES
 from anymark.canonical.files import HEAD
 from anymark.canonical.head import SKIN
-from anymark.canonical.posed import points_on
 from anymark.detect.detector import Detector
-from anymark.detect.window import Window
-from anymark.engine.samples import Sample, finished_shards, read_shards
-from anymark.evaluate.benchmark import points_box
+from anymark.engine.samples import finished_shards, read_shards
 from anymark.evaluate.contestants import RATE
-from anymark.evaluate.photo_files import FACE_MESH_LAYOUT
 from anymark.evaluate.report import Detail
-from anymark.evaluate.samples import check_render
+from anymark.evaluate.samples import check_render, eyes_px
 from anymark.video import Frame, Tracker
 from anymark.video.rows import row_dtype, to_rows
 
@@ -113,6 +106,7 @@ def picked(clip: Clip, detector: Detector) -> tuple[Click, Layout, Picking]:
 
 def by_anymark(clip: Clip, detector: Detector, click: Click, layout: Layout) -> dict[str, Array]:
     """(T, P, 2) where anymark has the points that are clicked in the first frame; NaN where it missed the head."""
+    from anymark.apps.lock import LockedTracker  # needs the extra apps, which other evaluations do not
 
     def make(asked: Layout) -> Tracker:
         return Tracker(detector, asked, max_heads=1)
@@ -131,6 +125,8 @@ def by_anymark(clip: Clip, detector: Detector, click: Click, layout: Layout) -> 
 
 def by_flow(clip: Clip, which: str) -> Array:
     """(T, P, 2) where optical flow has them."""
+    import cv2  # needs the extra data, which other evaluations do not
+
     grey = [cv2.cvtColor(np.ascontiguousarray(frame.pixels), cv2.COLOR_RGB2GRAY) for frame in clip.frames]
     out = clip.points_px.copy()
     dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
@@ -187,16 +183,3 @@ def details(of_clips: Sequence[Mapping[str, Mapping[str, Array]]]) -> tuple[Deta
         Detail(f"{len(of_clips)} sequences: median error, % of the eyes' distance", medians, percent=True),
         Detail("farther off than a tenth of it, % of points and frames", lost, percent=True),
     )
-
-
-def true_window(sample: Sample, detector: Detector) -> Window:
-    """The window about the face of a sample."""
-    face = points_on(sample.xy_px, FACE_MESH_LAYOUT)[:FACE_MESH_POINTS].astype(np.float64)
-    return Window.from_box(points_box(face), detector.landmarker.window_scale)
-
-
-def eyes_px(sample: Sample) -> float:
-    """Distance of the outer corners of a sample's eyes in 3D, in pixels at the head's distance."""
-    xyz = points_on(np.column_stack([sample.xy_px, sample.depth_px()]), FACE_MESH_LAYOUT)[:FACE_MESH_POINTS]
-    right, left = xyz[list(OUTER_EYES)].astype(np.float64)
-    return float(np.linalg.norm(right - left))

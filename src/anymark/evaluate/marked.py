@@ -17,9 +17,8 @@ from anymark.apps.points import Click, pick
 from anymark.canonical import CanonicalHead
 from anymark.detect.detector import Detector, Head
 from anymark.engine.samples import Sample, finished_shards, read_shards
-from anymark.evaluate.clicked import eyes_px, true_window
 from anymark.evaluate.report import Detail
-from anymark.evaluate.samples import check_render
+from anymark.evaluate.samples import check_render, eyes_px, true_window
 
 Array = npt.NDArray[np.float64]
 

@@ -12,6 +12,8 @@ from anymark.canonical import load_layout
 from anymark.canonical.face_mesh import FACE_MESH_POINTS, OUTER_EYES
 from anymark.canonical.files import HEAD
 from anymark.canonical.posed import points_on
+from anymark.detect.detector import Detector
+from anymark.detect.window import Window
 from anymark.engine.samples import Sample, finished_shards, read_index, read_shards
 from anymark.engine.shots import angles
 from anymark.errors import AnymarkError
@@ -91,3 +93,16 @@ def check_render(sample: Sample) -> None:
         raise AnymarkError(
             f"sample {sample.key}: a photo, whose head is fitted; this needs renders, whose head is known"
         )
+
+
+def true_window(sample: Sample, detector: Detector) -> Window:
+    """The window about the face of a sample."""
+    face = points_on(sample.xy_px, FACE_MESH_LAYOUT)[:FACE_MESH_POINTS].astype(np.float64)
+    return Window.from_box(points_box(face), detector.landmarker.window_scale)
+
+
+def eyes_px(sample: Sample) -> float:
+    """Distance of the outer corners of a sample's eyes in 3D, in pixels at the head's distance."""
+    xyz = points_on(np.column_stack([sample.xy_px, sample.depth_px()]), FACE_MESH_LAYOUT)[:FACE_MESH_POINTS]
+    right, left = xyz[list(OUTER_EYES)].astype(np.float64)
+    return float(np.linalg.norm(right - left))

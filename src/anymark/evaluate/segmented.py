@@ -17,10 +17,9 @@ from anymark.canonical.head import closest_on_surface
 from anymark.canonical.posed import points_on
 from anymark.detect.detector import Detector
 from anymark.engine.samples import COARSE, Sample, finished_shards, read_shards
-from anymark.evaluate.clicked import true_window
 from anymark.evaluate.photo_files import FACE_MESH_LAYOUT
 from anymark.evaluate.report import Detail
-from anymark.evaluate.samples import check_render
+from anymark.evaluate.samples import check_render, true_window
 
 Labels = npt.NDArray[np.int16]
 

@@ -101,9 +101,9 @@ def of_pictures(track: Track) -> bool:
 
     A track knows its video's name only: a pattern, or a folder's, if it is not that of a video file.
     """
-    if is_pattern(track.video):
-        return True
-    return Path(track.video).suffix.lower() not in _VIDEOS and track.time_base > _SHORTEST_FRAME_S
+    if track.time_base <= _SHORTEST_FRAME_S:
+        return False
+    return is_pattern(track.video) or Path(track.video).suffix.lower() not in _VIDEOS
 
 
 def identifier(name: str) -> str:

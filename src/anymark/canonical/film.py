@@ -21,7 +21,14 @@ def stiffness(triangles: npt.NDArray[np.integer], count: int) -> spmatrix:
     return diags(np.asarray(near.sum(1)).ravel()) - near
 
 
-def film(stiff: spmatrix, values: Array, known: Array, vertices: npt.NDArray[np.integer], weights: Array) -> Array:
+def film(
+    stiff: spmatrix,
+    values: Array,
+    known: Array,
+    vertices: npt.NDArray[np.integer],
+    weights: Array,
+    otherwise: Array | None = None,
+) -> Array:
     """(V, C) values of a mesh's vertices, from those of N points on it.
 
     Args:
@@ -30,6 +37,7 @@ def film(stiff: spmatrix, values: Array, known: Array, vertices: npt.NDArray[np.
         known: (N,) 0..1, to what degree.
         vertices: (N, 3) that each point lies between.
         weights: (N, 3) how much it is of each; they sum to 1.
+        otherwise: (C,) what is taken where nothing is known at all; None is 0.
     """
     count = stiff.shape[0]
     weight = (weights * known[:, None]).ravel().clip(0)
@@ -37,6 +45,8 @@ def film(stiff: spmatrix, values: Array, known: Array, vertices: npt.NDArray[np.
     columns = [np.bincount(vertices.ravel(), weight * np.repeat(v, 3), count) for v in values.T]
     mean = np.stack(columns, 1) / np.maximum(total, 1e-6)[:, None]
     overall = (values * known[:, None]).sum(0) / max(float(known.sum()), 1e-6)
+    if otherwise is not None and not known.any():
+        overall = otherwise
     trust = _TRUST * np.minimum(total, 1.0)  # of a vertex with a point's worth of what is known
     system = stiff + diags(trust + _DRIFT)
     return splu(system.tocsc()).solve(trust[:, None] * mean + _DRIFT * overall)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from PIL import Image
 
 from anymark.video import Frame
 
-IMAGES = Path(__file__).parents[1] / "docs" / "images" / "examples"
+IMAGES = Path(os.environ.get("ANYMARK_EXAMPLES", Path(__file__).parents[1] / "docs" / "images" / "examples"))
 """Where the examples' pictures go."""
 
 RATE = 25.0

@@ -16,19 +16,19 @@ from anymark.cli import main
 from anymark.video import Track
 from tests.apps.test_rigs import landmark_ids, shapes, skin, write_obj
 
-COUNT = 4
+COUNT, FIRST = 4, 1001
 TIP = CanonicalHead.load().closest_point([[0.0, 4.0, 140.0]]).points_mm[0].tolist()
 """Of the nose."""
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """a.png, the astronaut's upper half; shot.0001.png and so on, the same moving by two pixels a frame; gravel.png."""
+    """a.png, the astronaut's upper half; shot.1001.png and so on, the same moving by two pixels a frame; gravel.png."""
     folder = tmp_path_factory.mktemp("files")
     photo = skimage.data.astronaut()
     Image.fromarray(photo[:320, 60:420]).save(folder / "a.png")
     for i in range(COUNT):
-        Image.fromarray(photo[:320, 60 + 2 * i : 420 + 2 * i]).save(folder / f"shot.{i + 1:04d}.png")
+        Image.fromarray(photo[:320, 60 + 2 * i : 420 + 2 * i]).save(folder / f"shot.{FIRST + i:04d}.png")
     Image.fromarray(skimage.data.gravel()).save(folder / "gravel.png")
     spot = np.zeros((128, 128, 4), np.uint8)
     spot[50:66, 82:96] = 200, 0, 0, 255
@@ -63,7 +63,7 @@ def test_segment(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     nose = np.asarray(Image.open("anymark-out/a.mask-nose.anymark.png"))
     assert (nose[labels == 2] > 80).all()
     numbered = sorted(path.name for path in Path("anymark-out/shot.labels.anymark").iterdir())
-    assert numbered == [f"{i:06d}.png" for i in range(1, COUNT + 1)]  # as the sequence's
+    assert numbered == [f"{FIRST + i:06d}.png" for i in range(COUNT)]  # as the sequence's
     assert Path("anymark-out/shot.anymark.mp4").stat().st_size > 1000
     assert not list(Path("anymark-out").glob("*.part"))
 
@@ -170,7 +170,7 @@ def test_a_rig_without_identities_and_names(files: Path) -> None:
 
 
 def test_a_gif_that_moves_is_a_clip(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    frames = [Image.open(f"shot.{i + 1:04d}.png") for i in range(COUNT)]
+    frames = [Image.open(f"shot.{FIRST + i:04d}.png") for i in range(COUNT)]
     frames[0].save("clip.gif", save_all=True, append_images=frames[1:], duration=40)
     frames[0].save("still.gif")
     for frame in frames:
@@ -206,7 +206,7 @@ def test_shapes_of_another_topology(files: Path, capsys: pytest.CaptureFixture[s
 
 
 def test_clicked_points_are_tracked_saved_and_exported(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (head,) = Detector().encode("shot.0001.png")
+    (head,) = Detector().encode("shot.1001.png")
     x, y = head.query([TIP]).xy_px[0].tolist()  # the tip of the nose
     points = ["--point", f"nose={x:.2f},{y:.2f}", "--point", "5,5,110"]
     saved = ["--save-points", "nose.json", "--export", "nuke", "--out", "t.npz"]

@@ -167,3 +167,27 @@ def test_bad_input(rig: Rig, points: Points) -> None:
 
 def _plain(view: View) -> tuple[np.ndarray, np.ndarray]:
     return view.xy_px, view.sigma_px
+
+
+def test_a_head_that_comes_back_turned_is_found_again(rig: Rig, points: Points) -> None:
+    truth = Truth(rig)
+    turn = exponential(np.array([[0, 1.2, 0]]))[0]
+    truth.rotation[4:] = turn @ truth.rotation[4:]
+    view = truth.view(points)
+    xy = view.xy_px.copy()
+    xy[3] = np.nan
+    loose = replace(SURE.smooth, rotation_rad=9.0)
+    found = capture(rig, points, [replace(view, xy_px=xy)], replace(SURE, smooth=loose))
+    assert np.nanmax(found.residual_px) < 0.3
+    np.testing.assert_allclose(found.R_world_head[4:], truth.rotation[4:], atol=0.02)
+
+
+def test_residuals_are_those_of_what_is_returned(rig: Rig, points: Points) -> None:
+    truth = Truth(rig)
+    view = truth.view(points, noise=2.0)
+    found = capture(rig, points, [view], CaptureSettings(noise_mm=1.0))
+    for i in (0, 3):
+        own = points.on(found.vertices_mm(rig, i).astype(float)) @ found.R_world_head[i].T + found.t_world_head_mm[i]
+        xy = np.array(MIDDLE) + FOCAL * own[:, :2] / own[:, 2:]
+        off = np.linalg.norm(xy - view.xy_px[i], axis=1).mean()
+        assert found.residual_px[i] == pytest.approx(off, rel=1e-3)

@@ -104,3 +104,28 @@ def test_what_cannot_be_found(detector: Detector) -> None:
         find([Clicked("a", 200, 200), Clicked("a", 210, 200)], [picture()])
     with pytest.raises(AnymarkError, match="a: clicked outside of frame 0, which is 400 x 400"):
         find([Clicked("a", 4000, 200)], [picture()])
+
+
+def test_clicks_of_one_frame_lie_on_one_head(turning: Path) -> None:
+    class TwoWindows(Detector):
+        def encode(self, image: object, windows: object = None) -> list:
+            sides = [Window(np.array([x, 200.0]), 300.0) for x in (150.0, 650.0)]
+            return super().encode(np.asarray(image), sides)
+
+    detector = TwoWindows(turning)
+    wide = np.full((400, 800, 3), colour_of(0, 0), np.uint8)
+    one, other = (head.query([[0.0, 3.0, 130.0]]).xy_px[0].tolist() for head in detector.encode(wide))
+    with pytest.raises(AnymarkError, match="a and b were clicked on two heads in frame 0"):
+        find_clicked([Clicked("a", *one), Clicked("b", *other)], [(0, wide)], detector, lambda said: None)
+    found = find_clicked([Clicked("b", *other)], [(0, wide)], detector, lambda said: None)
+    assert found.clicks[0][0].head.window.centre_px[0] == 650
+
+
+def test_clicks_that_contradict_are_told_of(detector: Detector) -> None:
+    frames = [picture(), picture(20)]
+    (head, turned) = (detector.encode(each)[0] for each in frames)
+    nose, cheek = head.query([[0.0, 3.0, 130.0]]).xy_px[0], turned.query([[35.0, -10.0, 95.0]]).xy_px[0]
+    said: list[str] = []
+    clicked = [Clicked("a", *nose.tolist(), 0), Clicked("a", *cheek.tolist(), 1)]
+    find_clicked(clicked, enumerate(frames), detector, said.append)
+    assert any("do not agree with one another" in each for each in said)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from anymark.apps.paint import alpha_of, composited, paint, st_map
+from anymark.apps.paint import alpha_of, composited, paint, paint_all, st_map
 from anymark.apps.uv import UvPicture
 from anymark.canonical import CanonicalHead
 from anymark.detect.landmarks import Landmarks
@@ -99,3 +101,15 @@ def test_light_of_a_tiny_head_is_none() -> None:
     found = paint(GREY, landmarks(far), spot())
     assert np.isfinite(found.rgb).all()
     assert found.rgb.max() == pytest.approx(found.alpha.max() * (200 / 255) ** 2.2, rel=0.2)
+
+
+def test_nearer_heads_hide_the_paint_of_farther_ones() -> None:
+    near, far = camera(), camera(0, shift_mm=(60.0, 20.0))
+    far = replace(far, t_camera_head_mm=far.t_camera_head_mm + np.array([0, 0, 400.0]))
+    alone = alpha_of(SIZE, paint_all(GREY, [landmarks(far)], spot(left=False)))
+    both = alpha_of(SIZE, paint_all(GREY, [landmarks(far), landmarks(near)], spot(left=False)))
+    own = alpha_of(SIZE, paint_all(GREY, [landmarks(near)], spot(left=False)))
+    hidden = (alone > 200) & (own < 10)
+    assert hidden.sum() > 50
+    assert (both[hidden] < 20).mean() > 0.95  # the near cheek lies over it
+    assert (both[own > 200] > 190).all()

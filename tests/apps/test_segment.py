@@ -120,3 +120,15 @@ def test_bad_regions(tmp_path: Path) -> None:
 def test_colours_are_different() -> None:
     for count in (1, 12, 40):
         assert len(np.unique(palette(count), axis=0)) == count
+
+
+def test_a_nearer_head_hides_more_than_its_regions() -> None:
+    """The far nose behind the near cheek, of which nothing was asked."""
+    partition = Partition.of_regions(["nose"])
+    near, far = camera(), camera(0, shift_mm=(-45.0, 20.0))
+    far = type(far)(far.focal_px, far.principal_px, far.R_camera_head, far.t_camera_head_mm + np.array([0, 0, 400.0]))
+    alone = segment([landmarks(far)], SIZE, partition).masks[0]
+    both = segment([landmarks(far), landmarks(near)], SIZE, partition).masks[0]
+    own = segment([landmarks(near)], SIZE, partition).masks[0]
+    assert alone.sum() > 50
+    np.testing.assert_allclose(both[own == 0], 0, atol=0.05)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -153,3 +155,24 @@ def test_markers_are_carried_between_two_pictures(monkeypatch: pytest.MonkeyPatc
         found = marked.carried_errors(one, other, Detector())
         assert np.median(found["picked"]) < 0.01
         assert np.median(found["canonical"]) * eyes_px(other) == pytest.approx(expected, abs=0.05)
+
+
+def test_other_evaluations_need_neither_opencv_nor_scipy() -> None:
+    script = (
+        "import sys\n"
+        "for name in ('cv2', 'scipy'): sys.modules[name] = None\n"
+        "from anymark.cli import main\n"
+        "sys.exit(main(['eval', 'photos', '--help']))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_anatomy_of_the_canonical_head_is_its_layout() -> None:
+    from anymark.apps.anatomy import anatomy_layout
+    from anymark.canonical.skull import Skull
+    from anymark.evaluate.rigid import true_points
+
+    whole = replace(sample(), bones_mm=Skull.load().vertices_mm)
+    off = np.linalg.norm(true_points(whole) - anatomy_layout().points_mm, axis=1)
+    assert off.max() < 0.6

@@ -9,6 +9,7 @@ from typing import Annotated
 from tyro.conf import OmitArgPrefixes, OmitSubcommandPrefixes, subcommand
 
 from anymark.commands.eval.aflw2000_3d import Aflw20003d
+from anymark.commands.eval.anatomy import Anatomy
 from anymark.commands.eval.capture import Capture
 from anymark.commands.eval.cofw68 import Cofw68
 from anymark.commands.eval.face_synthetics import FaceSynthetics
@@ -51,6 +52,7 @@ class Eval:
             | Annotated[Points, subcommand("points")]
             | Annotated[Markers, subcommand("markers")]
             | Annotated[Segment, subcommand("segment")]
+            | Annotated[Anatomy, subcommand("anatomy")]
             | Annotated[Capture, subcommand("capture")]
         ]
     ]

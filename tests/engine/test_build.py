@@ -128,7 +128,7 @@ def test_a_stopped_build_says_one_line_and_goes_on(
     place: Place, built: list[Sample], tmp_path: Path, number: signal.Signals
 ) -> None:
     out, recipe = tmp_path / "stopped", tmp_path / "recipe.toml"
-    recipe.write_text("size = 96\nviews = 2\nphotos_a_shard = 1\n[sources]\nfaker = 24\n")
+    recipe.write_text("size = 96\nviews = 2\nphotos_a_shard = 1\n[sources]\nfaker = 12\n")
     arguments = ["data", "build", recipe, "--out", out, "--assets", place.assets, "--photos", place.photos]
     code = f"from anymark.cli import main; raise SystemExit(main({list(map(str, arguments))!r} + ['--processes', '2']))"
     job = subprocess.Popen([sys.executable, "-c", code], start_new_session=True, stderr=subprocess.PIPE, text=True)
@@ -144,8 +144,8 @@ def test_a_stopped_build_says_one_line_and_goes_on(
         time.sleep(0.1)
     assert not _members(job.pid)
     assert not list(out.glob(".*"))
-    assert 0 < len(list(out.glob("*.tar"))) < 24
-    assert build(load_data_recipe(recipe), replace(place, out=out), 1).shards == 24
+    assert 0 < len(list(out.glob("*.tar"))) < 12
+    assert build(load_data_recipe(recipe), replace(place, out=out), 1).shards == 12
 
 
 def test_what_is_missing_stops_a_build_before_it_begins(place: Place, built: list[Sample], tmp_path: Path) -> None:

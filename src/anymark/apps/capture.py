@@ -189,10 +189,12 @@ class _Model:
         return _Looked(cost, gradient, matrix)
 
     def residual_px(self, shots: Sequence[_Shot], state: _State) -> float:
-        """Mean distance of the landmarks to where a state has them, over the views."""
-        world = self.points(state.c) @ state.rotation.T + state.place
+        """Mean distance of the landmarks, as many as the matrix is told from, to where a state has them, over the
+        views."""
+        world = (self.neutral[self.some] + self.few @ state.c) @ state.rotation.T + state.place
         seen = [world @ shot.turn.T + shot.shift for shot in shots]
-        off = [each[:, :2] / np.maximum(each[:, 2:], 1.0) - shot.rays for each, shot in zip(seen, shots, strict=True)]
+        rays = [shot.rays[self.some] for shot in shots]
+        off = [each[:, :2] / np.maximum(each[:, 2:], 1.0) - at for each, at in zip(seen, rays, strict=True)]
         return float(np.mean([np.hypot(*each.T).mean() * shot.focal_px for each, shot in zip(off, shots, strict=True)]))
 
     def _matrix(self, shot: _Shot, state: _State, turned: Floats, depth: Floats, ratio: Floats, away: float) -> Array:
@@ -215,7 +217,7 @@ class _Model:
 
 _SOME = 2000  # points that the matrix is told from
 _OF_IDENTITY = 4000  # points that the identity is
-_ROUNDS, _FEW_ROUNDS = 25, 2  # of a frame alone, and of one that begins where the frame before ended
+_ROUNDS, _FEW_ROUNDS = 25, 1  # of a frame alone, and of one that begins where the frame before ended
 _TOLERANCE = 1e-3  # of the cost
 _FIRST_DAMPING, _LEAST_DAMPING, _HOPELESS = 1e-3, 1e-6, 1e3
 _LEAST_SIGMA = 0.3  # of the median: no landmark is believed more

@@ -156,7 +156,8 @@ class _Model:
 
     def points(self, c: Array) -> Floats:
         """(L, 3) head frame."""
-        return self.neutral + (c.astype(np.float32) @ self.flat).reshape(-1, 3)
+        moved: Floats = c.astype(np.float32) @ self.flat
+        return self.neutral + moved.reshape(-1, 3)
 
     def look(self, shots: Sequence[_Shot], state: _State) -> _Looked:
         """What a state of one frame comes to."""
@@ -169,8 +170,8 @@ class _Model:
             away = float(shot.turn[2] @ state.place + shot.shift[2])
             if away <= 0:  # behind the camera
                 cost = np.inf
-            depth = np.maximum(seen[:, 2:], 1.0)
-            ratio = seen[:, :2] / depth
+            depth: Floats = np.maximum(seen[:, 2:], np.float32(1.0))
+            ratio: Floats = (seen[:, :2] / depth).astype(np.float32, copy=False)
             off = (ratio - shot.rays) * np.float32(away)
             pulled = off * shot.weight[:, None]
             cost += float((pulled * off).sum())
@@ -264,11 +265,12 @@ def _expressions(
     last: _State | None = None
     seen_before = False
     for each in shots:
+        found = nothing
         if each:
             start = _start(model, each) if last is None else last
             last, found = _solve(model, each, start, _FEW_ROUNDS if seen_before else _ROUNDS)
         states.append(last or _start(model, next(other for other in shots if other)))
-        looked.append(found if each else nothing)
+        looked.append(found)
         seen_before = bool(each)
     rotation, place, c = (np.stack([getattr(s, key) for s in states]) for key in ("rotation", "place", "c"))
     if len(states) > 1:

@@ -59,7 +59,8 @@ def parse_click(text: str, number: int) -> Clicked | None:
         raise AnymarkError(f"--point {text}: pixels [NAME=]X,Y[@FRAME], or millimetres X,Y,Z, are needed")
     if len(numbers) == 3:
         return None
-    return Clicked((match["name"] or f"point {number}").strip(), *numbers, int(match["frame"] or 0))
+    x, y = numbers
+    return Clicked((match["name"] or f"point {number}").strip(), x, y, int(match["frame"] or 0))
 
 
 def read_markers(path: Path) -> list[Clicked]:

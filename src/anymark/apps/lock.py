@@ -159,7 +159,7 @@ def _patches(click: Click, pixels: npt.NDArray[np.uint8], points: Layout) -> _Pa
     """What is seen about the points of one click."""
     found = click.head.query(points).xy_px.astype(np.float64)
     count = len(click.xy_px)
-    clicked = np.isfinite(click.xy_px).all(1)
+    clicked = np.isfinite(click.xy_px[:, 0]) & np.isfinite(click.xy_px[:, 1])
     at = np.where(clicked[:, None], np.nan_to_num(click.xy_px), found[:count])
     skin = (found[count:].reshape(2, count, 2) - found[:count]).swapaxes(0, 1)
     radius = max(RADIUS * eyes_px(click.head), LEAST_RADIUS_PX)
@@ -183,7 +183,7 @@ def _fitted(
         affine = np.matmul(skin.swapaxes(1, 2), np.linalg.pinv(click.skin_px.swapaxes(1, 2)))
         offsets = np.matmul(_grid(), affine.swapaxes(1, 2))
         side = np.sqrt(np.abs(np.linalg.det(affine)))
-        moved = start.copy()
+        moved, spread, alike = start, sigma, likeness
         for level, blur in enumerate(_LEVELS):
             spacing = float(np.median(side)) * 2 / (_SIDE - 1)
             image = _Image.of(pixels, points, float(np.median(side)), blur * spacing)
@@ -247,8 +247,9 @@ class _Image:
         low = np.clip(np.floor(points.min(0) - margin), 0, np.array(pixels.shape[1::-1]) - 2).astype(int)
         high = np.clip(np.ceil(points.max(0) + margin), low + 2, pixels.shape[1::-1]).astype(int)
         part = pixels[low[1] : high[1], low[0] : high[0]].astype(np.float32) @ _LUMINANCE
-        grey = gaussian_filter(part, blur / 2, mode="nearest")
-        return cls(grey, np.stack(np.gradient(grey)[::-1], -1).astype(np.float32), low.astype(np.float64))
+        grey = np.asarray(gaussian_filter(part, blur / 2, mode="nearest"), np.float32)
+        slopes = np.stack([np.gradient(grey, axis=1), np.gradient(grey, axis=0)], -1).astype(np.float32)
+        return cls(grey, slopes, low.astype(np.float64))
 
     def at(self, xy_px: Array) -> tuple[Floats, Floats]:
         """Values (...) and slopes (..., 2) at places (..., 2) between the pixels."""

@@ -35,13 +35,15 @@ def to_display(linear: npt.NDArray[np.floating]) -> npt.NDArray[np.uint8]:
 def sampled(picture: npt.NDArray[np.floating], xy_px: npt.NDArray[np.floating]) -> Floats:
     """Values (N, C) between the pixels of a picture (H, W, C) at points (N, 2); beyond its edges, those of the edge."""
     at = [xy_px[:, 1] - 0.5, xy_px[:, 0] - 0.5]
-    return np.stack([map_coordinates(layer, at, order=1, mode="nearest") for layer in np.moveaxis(picture, 2, 0)], 1)
+    layers = [map_coordinates(layer, at, order=1, mode="nearest") for layer in np.moveaxis(picture, 2, 0)]
+    return np.stack(layers, 1).astype(np.float32, copy=False)
 
 
 def blurred(values: npt.NDArray[np.floating], radius: float) -> Floats:
     """A Gaussian blur of (H, W) or (H, W, C), zero beyond the edges."""
     radii = (radius, radius, 0)[: values.ndim]
-    return gaussian_filter(values.astype(np.float32), radii, mode="constant", truncate=_TRUNCATE)
+    smooth = gaussian_filter(values.astype(np.float32), radii, mode="constant", truncate=_TRUNCATE)
+    return np.asarray(smooth, np.float32)
 
 
 def spread(values: Floats, weight: Floats, radii: Sequence[float]) -> Floats:

@@ -164,7 +164,7 @@ def _checked(clicks: Sequence[Click]) -> npt.NDArray[np.bool_]:
     xy = np.stack([np.asarray(click.xy_px, np.float64) for click in clicks])
     if np.isinf(xy).any():
         raise AnymarkError(f"point {np.flatnonzero(np.isinf(xy).any((0, 2)))[0]}: a click must be finite")
-    seen = np.isfinite(xy).all(2)
+    seen: npt.NDArray[np.bool_] = np.isfinite(xy[..., 0]) & np.isfinite(xy[..., 1])
     if not seen.any(0).all():
         raise AnymarkError(f"point {np.flatnonzero(~seen.any(0))[0]} was never clicked")
     return seen

@@ -45,14 +45,19 @@ class RigOnHead:
     canonical_mm: Array
     """(V, 3) where each vertex is on the canonical head; NaN for those that are nowhere on it."""
 
+    @property
+    def triangles(self) -> npt.NDArray[np.integer]:
+        """(T', 3) those of the rig's triangles that lie on the canonical head."""
+        known = np.flatnonzero(np.isfinite(self.canonical_mm).all(1))
+        return self.rig.triangles[np.isin(self.rig.triangles, known).all(1)]
+
     def points_of(self, layout: Layout) -> tuple[Points, npt.NDArray[np.intp]]:
         """Where the points of a layout lie on the rig, and the indices of those that do.
 
         Raises:
             AnymarkError: none does.
         """
-        known = np.isfinite(self.canonical_mm).all(1)
-        triangles = self.rig.triangles[known[self.rig.triangles].all(1)]
+        triangles = self.triangles
         if not len(triangles):
             raise AnymarkError("none of the rig's triangles lies on the canonical head")
         corners, weights, away = closest(self.canonical_mm, triangles, layout.points_mm)
@@ -130,7 +135,7 @@ def register(rig: Rig, ids: npt.NDArray[np.integer], name: str = "rig") -> RigOn
     known, to = own[ids], wanted
     head = CanonicalHead.load()
     skin = head.triangles[head.triangles_of(*SKIN)]
-    placed = own
+    placed, on = own, np.arange(0)
     for near_mm in _NEAR_MM:
         placed = extension_weights(known, own).astype(np.float64) @ to
         corners, weights, away = closest(head.vertices_mm.astype(np.float64), skin, placed)
@@ -149,12 +154,12 @@ def closest(
 ) -> tuple[npt.NDArray[np.int32], Array, Array]:
     """For each of the points (N, 3) the nearest one of the triangles (T, 3) about the nearest vertices: the triangle's
     corners (N, 3), their weights (N, 3), and how far it is (N,). Exact but where triangles are long and thin."""
-    from scipy.spatial import cKDTree  # only here, so that what knows of rigs does not need it
+    from scipy.spatial import KDTree  # only here, so that what knows of rigs does not need it
 
     used = np.unique(triangles)
     points = np.asarray(points_mm, np.float64)
     some = min(_NEAREST, len(used))
-    nearest = used[cKDTree(vertices_mm[used]).query(points, some)[1].reshape(len(points), some)].ravel()
+    nearest = used[KDTree(vertices_mm[used]).query(points, some)[1].reshape(len(points), some)].ravel()
     flat = triangles.ravel()
     order = np.argsort(flat, kind="stable")
     starts = np.searchsorted(flat[order], np.arange(flat.max() + 2))

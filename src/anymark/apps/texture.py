@@ -123,7 +123,7 @@ class TextureMaker:
             vertices, weights = texels.vertices[part], texels.weights[part]
             carried = film(stiff, mixed[part], known[part], vertices, weights, overall)
             smooth[part] = np.einsum("nk,nkc->nc", weights, carried[vertices])
-        whole = known[:, None] * mixed + (1 - known[:, None]) * smooth
+        whole = (known[:, None] * mixed + (1 - known[:, None]) * smooth).astype(np.float32)
         rgb = to_display(texels.picture(whole))[texels.near[0], texels.near[1]]
         return Texture(rgb, texels.picture(own[:, None])[..., 0], texels.picture(other[:, None])[..., 0])
 
@@ -179,8 +179,6 @@ def _texels(size: int, tiles: int) -> _Texels:
     scalp = np.zeros(len(head.triangles), bool)
     scalp[head.triangles_of("scalp")] = True
     parts = [(of_part[of], stiffness(head.triangles[of_part], len(head.vertices_mm))) for of_part in (scalp, ~scalp)]
-    nearest = distance_transform_edt(raster.triangle < 0, return_distances=False, return_indices=True)
-    vertices, weights = head.triangles[of], raster.weights[rows, columns]
-    return _Texels(
-        raster.triangle.shape, rows, columns, vertices, weights, mirror, tuple(parts), nearest.astype(np.intp)
-    )
+    nearest = np.asarray(distance_transform_edt(raster.triangle < 0, return_distances=False, return_indices=True))
+    shape, weights = (size, size * tiles), raster.weights[rows, columns]
+    return _Texels(shape, rows, columns, head.triangles[of], weights, mirror, tuple(parts), nearest.astype(np.intp))

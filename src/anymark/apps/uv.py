@@ -80,7 +80,7 @@ class UvPicture:
         Where several texels fall into a place, they are averaged.
         """
         x, y, there = self._places(raster)
-        rgba = self.rgba.astype(np.float32) / 255
+        rgba: Floats = self.rgba.astype(np.float32) / np.float32(255)
         rgba[..., :3] *= rgba[..., 3:]
         factor = max(1, int(_texels_a_place(x, y, there)))
         if factor > 1:

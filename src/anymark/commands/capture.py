@@ -76,7 +76,8 @@ class CaptureCommand(Following):
         cameras = None if self.cameras is None else read_cameras(self.cameras, len(self.clips))
         if len(self.clips) > 1 and cameras is None:
             raise AnymarkError(f"{len(self.clips)} clips: --cameras must say where they stand")
-        place = Place(self.out, plain_stem(self.clips[0]))
+        first = str(next(iter(self.clips)))
+        place = Place(self.out, plain_stem(first))
         drawing = place("capture", ".mp4")
         check_drawing(drawing, made=self.out)
         check_file(place("capture", ".npz"), made=self.out)
@@ -102,7 +103,7 @@ class CaptureCommand(Following):
                 write_video(drawing, videos[0], count, _drawing(rig, found, views[0]), show)
         seen = np.isfinite(found.residual_px)
         print(
-            f"{self.clips[0]}  {int(seen.sum())} of {len(seen)} frames  {len(on)} landmarks  "
+            f"{first}  {int(seen.sum())} of {len(seen)} frames  {len(on)} landmarks  "
             f"residual {np.nanmean(found.residual_px):.2f} px"
         )
         return 0
@@ -212,8 +213,7 @@ def _check_together(videos: Sequence[Video], tracks: Sequence[Track], count: int
 
 def _drawing(rig: RigOnHead, found: Capture, view: View) -> Callable[[Frame, Pixels], Pixels]:
     """Draws the rig over the frames of a view."""
-    on = np.isfinite(rig.canonical_mm).all(1)
-    triangles = rig.rig.triangles[on[rig.rig.triangles].all(1)]
+    triangles = rig.triangles
     colours = np.tile(_SKIN, (len(triangles), 1))
 
     def drawn(frame: Frame, pixels: Pixels) -> Pixels:

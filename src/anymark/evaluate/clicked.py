@@ -93,7 +93,7 @@ class Picking:
 
 def picked(clip: Clip, detector: Detector) -> tuple[Click, Layout, Picking]:
     """The clicks of the first frame, and what becomes of them."""
-    (head, *_) = detector.encode(clip.frames[0].pixels)
+    (head, *_) = detector.encode(_pixels(clip.frames[0]))
     click = Click(head, clip.points_px[0])
     head.query(HEAD)  # which is asked for once a head, whatever is clicked
     began = time.perf_counter()
@@ -114,7 +114,7 @@ def by_anymark(clip: Clip, detector: Detector, click: Click, layout: Layout) -> 
     out: dict[str, Array] = {}
     for name, tracker in (
         ("anymark, model alone", make(layout)),
-        ("anymark", LockedTracker(make, layout, [(click, clip.frames[0].pixels)])),
+        ("anymark", LockedTracker(make, layout, [(click, _pixels(clip.frames[0]))])),
     ):
         found = [row for frame in clip.frames for row in to_rows(frame, tracker.step(frame), len(layout))]
         rows = np.array(found, row_dtype(len(layout)))
@@ -127,21 +127,26 @@ def by_flow(clip: Clip, which: str) -> Array:
     """(T, P, 2) where optical flow has them."""
     import cv2  # needs the extra data, which other evaluations do not
 
-    grey = [cv2.cvtColor(np.ascontiguousarray(frame.pixels), cv2.COLOR_RGB2GRAY) for frame in clip.frames]
+    grey = [cv2.cvtColor(np.ascontiguousarray(_pixels(frame)), cv2.COLOR_RGB2GRAY) for frame in clip.frames]
     out = clip.points_px.copy()
-    dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     for i in range(1, len(grey)):
         before = out[i - 1] - 0.5  # OpenCV counts pixel centres
         if which == "DIS":
             flow = dis.calc(grey[i - 1], grey[i], np.zeros((*grey[i].shape, 2), np.float32))
-            maps = [np.ascontiguousarray(before[None, :, k], np.float32) for k in (0, 1)]
-            step = cv2.remap(flow, *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[0]
+            x, y = (np.ascontiguousarray(before[None, :, k], np.float32) for k in (0, 1))
+            step = cv2.remap(flow, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[0]
             out[i] = out[i - 1] + step
         else:
             start = np.ascontiguousarray(before[:, None], np.float32)
             after, found, _ = cv2.calcOpticalFlowPyrLK(grey[i - 1], grey[i], start, np.zeros_like(start), **_LK)
             out[i] = np.where(found == 1, after[:, 0] + 0.5, out[i - 1])
     return out
+
+
+def _pixels(frame: Frame) -> npt.NDArray[np.uint8]:
+    assert frame.pixels is not None  # renders do not fail to decode
+    return frame.pixels
 
 
 def errors(clip: Clip, tracks: Mapping[str, Array]) -> dict[str, dict[str, Array]]:

@@ -18,9 +18,10 @@ import numpy as np
 import pytest
 
 from anymark.canonical import CanonicalHead, load_layout
+from anymark.canonical.meshes import vertex_normals
 from anymark.engine.build import DataRecipe, Place, build, load_data_recipe, make_shard, plan
 from anymark.engine.fits import Fitted
-from anymark.engine.heads import canonical_rig, vertex_normals
+from anymark.engine.heads import canonical_rig
 from anymark.engine.samples import Sample, read_shards
 from anymark.engine.studio import Studio
 from anymark.errors import AnymarkError

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from anymark.canonical import CanonicalHead
+from anymark.canonical.meshes import vertex_normals
 from anymark.engine.hair import Cap
-from anymark.engine.heads import vertex_normals
 from anymark.engine.procedural import procedural_subject
 from anymark.engine.render import Renderer
 from anymark.engine.repose import Picture, Shot, Stage

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from anymark.canonical import CanonicalHead
-from anymark.engine.heads import vertex_normals
+from anymark.canonical.meshes import vertex_normals
 from anymark.engine.light import Environment
 from anymark.engine.marks import Marks, paint
 from anymark.engine.matte import person_matte

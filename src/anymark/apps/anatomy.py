@@ -17,6 +17,7 @@ from PIL import Image, ImageDraw
 
 from anymark.apps.look import over, shaded
 from anymark.canonical import CanonicalHead, Layout, load_layout
+from anymark.canonical.meshes import joined, piece
 from anymark.canonical.skull import Skull
 from anymark.detect.camera import Camera
 from anymark.detect.landmarks import Landmarks
@@ -194,37 +195,16 @@ def _parts() -> dict[str, _Part]:
     start = 0
     for name in BODIES:
         if name in EYES:
-            vertices, triangles = _piece(head, name)
+            vertices, triangles = piece(head.vertices_mm, head.triangles[head.triangles_of(name)])
             points = vertices
         else:
-            own = _bone(skull, name)
+            bone = piece(skull.vertices_mm, skull.triangles[skull.triangles_of(name)])
             row = "upper teeth" if name == "skull" else "lower teeth"
             points = np.concatenate([load_layout(name).points_mm, teeth.points_mm[teeth.regions[row]]])
-            vertices, triangles = _together(own, _piece(head, row))
+            vertices, triangles = joined([bone, piece(head.vertices_mm, head.triangles[head.triangles_of(row)])])
         parts[name] = _Part(start, points, vertices, triangles)
         start += len(points)
     return parts
-
-
-def _piece(head: CanonicalHead, region: str) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int32]]:
-    """Vertices and triangles of a region alone."""
-    ids, triangles = np.unique(head.triangles[head.triangles_of(region)], return_inverse=True)
-    return head.vertices_mm[ids], triangles.reshape(-1, 3).astype(np.int32)
-
-
-def _bone(skull: Skull, body: str) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int32]]:
-    ids = skull.vertices_of(body)
-    index = np.full(len(skull.vertices_mm), -1, np.int32)
-    index[ids] = np.arange(len(ids))
-    return skull.vertices_mm[ids], index[skull.triangles[skull.triangles_of(body)]]
-
-
-def _together(
-    *pieces: tuple[npt.NDArray[np.float32], npt.NDArray[np.int32]],
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int32]]:
-    starts = np.cumsum([0, *(len(vertices) for vertices, _ in pieces)])
-    triangles = [triangles + start for (_, triangles), start in zip(pieces, starts, strict=False)]
-    return np.concatenate([vertices for vertices, _ in pieces]), np.concatenate(triangles).astype(np.int32)
 
 
 def _opening(bodies: list[Body], turns: Array, places: Array) -> Array:
@@ -249,16 +229,11 @@ def draw_anatomy(
     photo: npt.NDArray[np.uint8], anatomy: Anatomy, frame: int, camera: Camera, opacity: float = 0.75
 ) -> npt.NDArray[np.uint8]:
     """(H, W, 3) the bodies of one frame over its photo, as if the skin were glass, and the gaze as two lines."""
-    vertices, triangles, colours, start = [], [], [], 0
-    for index, body in enumerate(anatomy.bodies):
-        vertices.append(anatomy.vertices_mm(frame, index))
-        triangles.append(body.triangles + start)
-        colours.append(np.tile(_COLOURS[body.name], (len(body.triangles), 1)))
-        start += len(body.vertices_mm)
-    points = np.concatenate(vertices)
-    seen = camera.in_camera_mm(points)
+    places = [anatomy.vertices_mm(frame, index).astype(np.float32) for index in range(len(anatomy.bodies))]
+    points, triangles = joined([(at, body.triangles) for at, body in zip(places, anatomy.bodies, strict=True)])
+    colours = np.concatenate([np.tile(_COLOURS[body.name], (len(body.triangles), 1)) for body in anatomy.bodies])
     size = photo.shape[1], photo.shape[0]
-    drawn = shaded(seen, np.concatenate(triangles), camera.project(points), size, np.concatenate(colours))
+    drawn = shaded(camera.in_camera_mm(points), triangles, camera.project(points), size, colours)
     image = Image.fromarray(over(photo, drawn, opacity))
     pen = ImageDraw.Draw(image)
     width = max(2, round(_GAZE_WIDTH_MM * camera.focal_px / float(camera.t_camera_head_mm[2])))

@@ -9,15 +9,15 @@ all of them; Gauss-Newton's matrix is that of some thousand, spread evenly: it o
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
+from anymark.apps.posed_rig import Looked, Model, Shot, State
 from anymark.errors import AnymarkError
 from anymark.fit import Points, Rig
-from anymark.fit.problem import POSE, exponential, orthographic
+from anymark.fit.problem import POSE, orthographic
 from anymark.fit.sequence import Smoothness, smoothed
 from anymark.fit.solve import bounded_step
 
@@ -97,126 +97,6 @@ class Capture:
         return rig.vertices_mm(self.identity, self.expression[frame])
 
 
-@dataclass(frozen=True, eq=False)
-class _State:
-    """One frame: pose and coefficients (K,)."""
-
-    rotation: Array
-    place: Array
-    c: Array
-
-    def moved(self, step: Array, low: Array, high: Array) -> _State:
-        return _State(
-            exponential(step[None, :3])[0] @ self.rotation,
-            self.place + step[3:POSE],
-            np.clip(self.c + step[POSE:], low, high),
-        )
-
-
-class _Looked(NamedTuple):
-    """What a state of one frame comes to."""
-
-    cost: float
-    gradient: Array
-    """(6 + K,) half of it."""
-    matrix: Array
-    """(6 + K, 6 + K) of Gauss and Newton."""
-
-
-@dataclass(frozen=True, eq=False)
-class _Shot:
-    """One view of one frame: L landmarks as rays, with weights whose sum does not depend on how many there are."""
-
-    rays: Floats
-    """(L, 2) X / Z and Y / Z."""
-    weight: Floats
-    """(L,)"""
-    turn: Floats
-    """(3, 3) R_view_world"""
-    shift: Floats
-    """(3,)"""
-    focal_px: float
-
-    def some(self, index: npt.NDArray[np.intp]) -> _Shot:
-        """The same of some landmarks, which weigh as much as all."""
-        weight = self.weight[index]
-        weight = weight * np.float32(self.weight.sum() / max(float(weight.sum()), 1e-12))
-        return replace(self, rays=self.rays[index], weight=weight)
-
-
-class _Model:
-    """L points that move linearly with K coefficients, of which every n-th says what Gauss-Newton's matrix is."""
-
-    def __init__(self, neutral: Array, shapes: Floats, prior: Array, low: Array, high: Array) -> None:
-        self.neutral = np.ascontiguousarray(neutral, np.float32)
-        self.flat = np.ascontiguousarray(shapes.reshape(len(shapes), -1), np.float32)  # (K, 3 L)
-        self.prior, self.low, self.high = prior, low, high
-        self.some = np.arange(0, len(neutral), max(1, len(neutral) // _SOME))
-        self.few = np.ascontiguousarray(shapes[:, self.some].transpose(1, 2, 0), np.float32)  # (S, 3, K)
-
-    def points(self, c: Array) -> Floats:
-        """(L, 3) head frame."""
-        moved: Floats = c.astype(np.float32) @ self.flat
-        return self.neutral + moved.reshape(-1, 3)
-
-    def look(self, shots: Sequence[_Shot], state: _State) -> _Looked:
-        """What a state of one frame comes to."""
-        turned = self.points(state.c) @ state.rotation.T.astype(np.float32)
-        force = np.zeros_like(turned)
-        size = POSE + len(self.flat)
-        matrix, cost = np.zeros((size, size)), 0.0
-        for shot in shots:
-            seen = (turned + state.place.astype(np.float32)) @ shot.turn.T + shot.shift
-            away = float(shot.turn[2] @ state.place + shot.shift[2])
-            if away <= 0:  # behind the camera
-                cost = np.inf
-            depth: Floats = np.maximum(seen[:, 2:], np.float32(1.0))
-            ratio: Floats = (seen[:, :2] / depth).astype(np.float32, copy=False)
-            off = (ratio - shot.rays) * np.float32(away)
-            pulled = off * shot.weight[:, None]
-            cost += float((pulled * off).sum())
-            pulled *= np.float32(away) / depth
-            force += np.column_stack([pulled, -(pulled * ratio).sum(1)]) @ shot.turn
-            matrix += self._matrix(shot, state, turned[self.some], depth[self.some], ratio[self.some], away)
-        gradient = np.empty(size)
-        moments = turned.T @ force  # their antisymmetric part is the sum of cross products
-        gradient[:3] = moments[1, 2] - moments[2, 1], moments[2, 0] - moments[0, 2], moments[0, 1] - moments[1, 0]
-        gradient[3:POSE] = force.sum(0)
-        gradient[POSE:] = self.flat @ (force @ state.rotation.astype(np.float32)).ravel()
-        gradient[POSE:] += self.prior * state.c
-        tail = np.arange(POSE, size)
-        matrix[tail, tail] += self.prior
-        cost += float((self.prior * state.c**2).sum())
-        return _Looked(cost, gradient, matrix)
-
-    def residual_px(self, shots: Sequence[_Shot], state: _State) -> float:
-        """Mean distance of the landmarks, as many as the matrix is told from, to where a state has them, over the
-        views."""
-        world = (self.neutral[self.some] + self.few @ state.c) @ state.rotation.T + state.place
-        seen = [world @ shot.turn.T + shot.shift for shot in shots]
-        rays = [shot.rays[self.some] for shot in shots]
-        off = [each[:, :2] / np.maximum(each[:, 2:], 1.0) - at for each, at in zip(seen, rays, strict=True)]
-        return float(np.mean([np.hypot(*each.T).mean() * shot.focal_px for each, shot in zip(off, shots, strict=True)]))
-
-    def _matrix(self, shot: _Shot, state: _State, turned: Floats, depth: Floats, ratio: Floats, away: float) -> Array:
-        """Gauss-Newton's matrix of one view, of some points for all."""
-        count = len(turned)
-        move = np.zeros((count, 3, POSE + len(self.flat)), np.float32)
-        x, y, z = turned.T
-        move[:, 0, 1], move[:, 0, 2] = z, -y
-        move[:, 1, 0], move[:, 1, 2] = -z, x
-        move[:, 2, 0], move[:, 2, 1] = y, -x
-        move[:, [0, 1, 2], [3, 4, 5]] = 1.0
-        move[..., POSE:] = np.matmul(state.rotation.astype(np.float32), self.few)
-        move = np.matmul(shot.turn, move)
-        weight = shot.weight[self.some]
-        root = np.sqrt(weight * (shot.weight.sum() / max(float(weight.sum()), 1e-12)))[:, None] * (away / depth)
-        rows = [(move[:, a] - ratio[:, a, None] * move[:, 2]) * root for a in (0, 1)]
-        flat = np.concatenate(rows)
-        return (flat.T @ flat).astype(np.float64)
-
-
-_SOME = 2000  # points that the matrix is told from
 _OF_IDENTITY = 4000  # points that the identity is
 _ROUNDS, _FEW_ROUNDS = 25, 1  # of a frame alone, and of one that begins where the frame before ended
 _TOLERANCE = 1e-3  # of the cost
@@ -254,15 +134,15 @@ def capture(rig: Rig, points: Points, views: Sequence[View], settings: CaptureSe
 
 
 def _expressions(
-    own: Array, shapes: Floats, identity: Array, shots: Sequence[Sequence[_Shot]], settings: CaptureSettings
+    own: Array, shapes: Floats, identity: Array, shots: Sequence[Sequence[Shot]], settings: CaptureSettings
 ) -> Capture:
     """The frames one after another, each from where the one before ended; then all of them together, made smooth."""
     count = len(shapes)
-    model = _Model(own, shapes, np.full(count, settings.expression**-2.0), np.zeros(count), np.ones(count))
-    states: list[_State] = []
-    looked: list[_Looked] = []
-    nothing = _Looked(0.0, np.zeros(POSE + count), np.zeros((POSE + count, POSE + count)))
-    last: _State | None = None
+    model = Model(own, shapes, np.full(count, settings.expression**-2.0), np.zeros(count), np.ones(count))
+    states: list[State] = []
+    looked: list[Looked] = []
+    nothing = Looked(0.0, np.zeros(POSE + count), np.zeros((POSE + count, POSE + count)))
+    last: State | None = None
     seen_before = False
     for each in shots:
         found = nothing
@@ -276,13 +156,13 @@ def _expressions(
     if len(states) > 1:
         matrices, gradients = (np.stack([getattr(each, key) for each in looked]) for key in ("matrix", "gradient"))
         rotation, place, c = smoothed(matrices, gradients, rotation, place, c, settings.smooth)
-        states = [_State(*each) for each in zip(rotation, place, c, strict=True)]
+        states = [State(*each) for each in zip(rotation, place, c, strict=True)]
     residual = [model.residual_px(each, state) if each else np.nan for each, state in zip(shots, states, strict=True)]
     return Capture(identity, c, rotation, place, np.array(residual))
 
 
 def _identity(
-    neutral: Array, shapes: Floats, identities: int, shots: Sequence[Sequence[_Shot]], settings: CaptureSettings
+    neutral: Array, shapes: Floats, identities: int, shots: Sequence[Sequence[Shot]], settings: CaptureSettings
 ) -> Array:
     """(I,) of the person, from some frames: all unknowns of each frame, and the identity of them all, in turn."""
     count = len(shapes)
@@ -291,7 +171,7 @@ def _identity(
     prior = np.r_[np.full(identities, share), np.full(expressions, settings.expression**-2.0)]
     low = np.r_[np.full(identities, -np.inf), np.zeros(expressions)]
     high = np.r_[np.full(identities, np.inf), np.ones(expressions)]
-    model = _Model(neutral, shapes, prior, low, high)
+    model = Model(neutral, shapes, prior, low, high)
     states = [_start(model, each) for each in shots]
     looked = [model.look(each, state) for each, state in zip(shots, states, strict=True)]
     damping = _FIRST_DAMPING
@@ -312,7 +192,7 @@ def _identity(
 
 
 def _arrow_steps(
-    model: _Model, looked: Sequence[_Looked], states: Sequence[_State], identities: int, damping: float
+    model: Model, looked: Sequence[Looked], states: Sequence[State], identities: int, damping: float
 ) -> list[Array]:
     """A step of each frame (6 + K,), with one identity of them all; expressions that would leave their bounds are held
     there."""
@@ -341,13 +221,13 @@ def _arrow_steps(
     return list(steps)
 
 
-def _bounds(model: _Model, state: _State) -> tuple[Array, Array]:
+def _bounds(model: Model, state: State) -> tuple[Array, Array]:
     """(6 + K,) the least and the largest step of a state."""
     free = np.full(POSE, np.inf)
     return np.r_[-free, model.low - state.c], np.r_[free, model.high - state.c]
 
 
-def _solve(model: _Model, shots: Sequence[_Shot], state: _State, rounds: int) -> tuple[_State, _Looked]:
+def _solve(model: Model, shots: Sequence[Shot], state: State, rounds: int) -> tuple[State, Looked]:
     """The best state of one frame, and what it comes to."""
     looked = model.look(shots, state)
     damping = _FIRST_DAMPING
@@ -370,7 +250,7 @@ def _solve(model: _Model, shots: Sequence[_Shot], state: _State, rounds: int) ->
     return state, looked
 
 
-def _start(model: _Model, shots: Sequence[_Shot]) -> _State:
+def _start(model: Model, shots: Sequence[Shot]) -> State:
     """The neutral head under a scaled orthographic camera, before the first of the views."""
     shot = shots[0]
     rotation, scale, middle, image = orthographic(
@@ -381,10 +261,10 @@ def _start(model: _Model, shots: Sequence[_Shot]) -> _State:
     away = 1 / scale[0]
     place = np.array([*(image[0] * away), away]) - rotation[0] @ middle[0]
     turn = shot.turn.astype(np.float64)
-    return _State(turn.T @ rotation[0], turn.T @ (place - shot.shift), np.zeros(len(model.flat)))
+    return State(turn.T @ rotation[0], turn.T @ (place - shot.shift), np.zeros(len(model.flat)))
 
 
-def _shots(views: Sequence[View], frame: int, settings: CaptureSettings) -> list[_Shot]:
+def _shots(views: Sequence[View], frame: int, settings: CaptureSettings) -> list[Shot]:
     """What the views saw in one frame; those without the head are left out."""
     out = []
     for view in views:
@@ -397,7 +277,7 @@ def _shots(views: Sequence[View], frame: int, settings: CaptureSettings) -> list
         weight *= count / weight.sum() / settings.noise_mm**2
         rays = (xy - view.principal_px[frame]) / view.focal_px[frame]
         out.append(
-            _Shot(
+            Shot(
                 rays.astype(np.float32),
                 weight.astype(np.float32),
                 view.R_view_world.astype(np.float32),

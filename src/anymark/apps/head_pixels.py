@@ -15,7 +15,6 @@ from anymark.errors import AnymarkError
 
 Floats = npt.NDArray[np.float32]
 
-_NEAREST_MM = 1.0  # no vertex is nearer to the camera
 MOST_SAMPLES = 100_000_000
 """Places that are looked at in one drawing; bounds memory."""
 
@@ -57,7 +56,7 @@ class HeadPixels:
         """
         head = CanonicalHead.load()
         check_head(landmarks)
-        depth = np.maximum(landmarks.camera.in_camera_mm(landmarks.xyz_mm)[:, 2], _NEAREST_MM)
+        depth = landmarks.camera.in_camera_mm(landmarks.xyz_mm)[:, 2]
         xy = landmarks.xy_px.astype(np.float64)
         boxed = xy if about is None else xy[head.triangles[about].ravel()]
         if not len(boxed):

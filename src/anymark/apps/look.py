@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from anymark.apps.head_pixels import MOST_SAMPLES
+from anymark.canonical.meshes import vertex_normals
 from anymark.detect.raster import rasterise
 from anymark.errors import AnymarkError
 
@@ -15,7 +16,6 @@ Floats = npt.NDArray[np.float32]
 
 _LIGHT = np.array([-0.3, -0.5, -0.8])  # where it comes from, in the camera's frame: above, from the left, from behind
 _AMBIENT = 0.35
-_NEAREST_MM = 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,8 +54,7 @@ def shaded(
     width, height = (int(length) for length in np.maximum(high - low, 0))
     if width * height * factor**2 > MOST_SAMPLES:
         raise AnymarkError(f"a surface of {width} x {height} pixels is too large to draw")
-    depth = np.maximum(camera_mm[:, 2], _NEAREST_MM)
-    raster = rasterise((xy - low) * factor, depth, triangles, (width * factor, height * factor))
+    raster = rasterise((xy - low) * factor, camera_mm[:, 2], triangles, (width * factor, height * factor))
     normals = vertex_normals(camera_mm, triangles)
     light = _AMBIENT + (1 - _AMBIENT) * np.clip(normals @ (_LIGHT / np.linalg.norm(_LIGHT)), 0, 1)
     bright = raster.of_vertices(light, triangles)
@@ -75,13 +74,3 @@ def over(photo: npt.NDArray[np.uint8], drawn: Drawn, opacity: float = 1.0) -> np
     under, rgba = photo[y0:y1, x0:x1], opacity * drawn.rgba
     out[y0:y1, x0:x1] = np.rint(under * (1 - rgba[..., 3:]) + 255 * rgba[..., :3]).astype(np.uint8)
     return out
-
-
-def vertex_normals(vertices_mm: npt.NDArray[np.floating], triangles: npt.NDArray[np.integer]) -> Floats:
-    """(V, 3) unit normals, outwards, weighted by area."""
-    a, b, c = np.moveaxis(np.asarray(vertices_mm, np.float64)[triangles], 1, 0)
-    across = np.cross(b - a, c - a)
-    normals = np.stack(
-        [np.bincount(triangles.T.ravel(), np.tile(across[:, k], 3), len(vertices_mm)) for k in range(3)], 1
-    )
-    return (normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)).astype(np.float32)

@@ -133,8 +133,8 @@ def st_map(heads: Sequence[Landmarks], size_px: tuple[int, int]) -> Floats:
         pixels = HeadPixels.of(head, size_px)
         x0, y0, x1, y1 = pixels.box_px
         shown = pixels.raster.triangle >= 0
-        own = np.dstack([pixels.raster.of_corners(CanonicalHead.load().uv), np.zeros_like(pixels.uncovered)])
-        out[y0:y1, x0:x1][shown] = np.dstack([own, pixels.uncovered])[shown]
+        uv, nothing = pixels.raster.of_corners(CanonicalHead.load().uv), np.zeros_like(pixels.uncovered)
+        out[y0:y1, x0:x1][shown] = np.dstack([uv, nothing, pixels.uncovered])[shown]
     return out
 
 

@@ -17,11 +17,11 @@ from scipy.ndimage import distance_transform_edt
 from scipy.sparse import spmatrix
 
 from anymark.apps.head_pixels import check_head
-from anymark.apps.look import vertex_normals
 from anymark.apps.pixels import Floats, photo_to_linear, sampled, to_display
 from anymark.apps.uv import TILES, unwrapped
 from anymark.canonical import CanonicalHead
 from anymark.canonical.film import film, stiffness
+from anymark.canonical.meshes import vertex_normals
 from anymark.detect.landmarks import Landmarks
 from anymark.errors import AnymarkError
 

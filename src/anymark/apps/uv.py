@@ -24,7 +24,7 @@ TILES = 6
 MODES = ("RGBA", "RGB", "LA", "L", "P", "PA", "1")
 """Of Pillow, that a picture may have."""
 
-_LINE, _PART_LINE = (90, 90, 90, 255), (20, 20, 20, 255)
+_LINE = (90, 90, 90, 255)
 
 
 @dataclass(frozen=True, eq=False)

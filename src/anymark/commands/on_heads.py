@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 from abc import abstractmethod
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ from anymark.commands.detect import DEFAULT_OUT, expand
 from anymark.commands.following import Following, complain_of_frames
 from anymark.commands.said import complain, make_folder
 from anymark.detect.detector import Detector
-from anymark.detect.files import MARK, SUFFIXES
+from anymark.detect.files import MARK, SUFFIXES, unique
 from anymark.detect.image import load_image
 from anymark.detect.landmarks import Landmarks
 from anymark.errors import AnymarkError
@@ -69,7 +70,7 @@ class OnHeads(Following):
         self.prepare()
         videos = [name for name in self.files if is_video(name)]
         photos, problems = expand([name for name in self.files if name not in videos])
-        places = _places([*photos, *map(Path, videos)], self.out)
+        places = [Place(self.out, stem) for stem in unique(plain_stem(str(name)) for name in (*photos, *videos))]
         detector = self.detector()
         make_folder(self.out)
         for problem in problems:
@@ -171,7 +172,9 @@ def is_video(name: str) -> bool:
     path = Path(name)
     if path.suffix.lower() in _MAY_MOVE:
         return path.is_file() and _moves(path)
-    return bool(path.suffix) and path.suffix.lower() not in SUFFIXES and not path.is_dir() and not _is_glob(name)
+    if path.is_dir() or (glob.has_magic(name) and not path.exists()):
+        return False
+    return bool(path.suffix) and path.suffix.lower() not in SUFFIXES
 
 
 def _moves(path: Path) -> bool:
@@ -181,22 +184,3 @@ def _moves(path: Path) -> bool:
             return getattr(image, "n_frames", 1) > 1
     except Exception:  # Pillow's readers raise whatever they stumble over
         return False
-
-
-def _is_glob(name: str) -> bool:
-    return any(mark in name for mark in "*?[") and not os.path.exists(name)
-
-
-def _places(paths: list[Path], folder: Path) -> list[Place]:
-    """A place a file; stems that clash are numbered."""
-    taken: set[str] = set()
-    places = []
-    for path in paths:
-        stem = base = plain_stem(str(path))
-        number = 1
-        while stem.casefold() in taken:  # some file systems do not tell A from a
-            number += 1
-            stem = f"{base}-{number}"
-        taken.add(stem.casefold())
-        places.append(Place(folder, stem))
-    return places

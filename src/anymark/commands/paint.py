@@ -69,11 +69,12 @@ class Paint(OnHeads):
 
         def drawn(frame: Frame, pixels: Pixels) -> Pixels:
             with naming(f"{video.name}: frame {frame.index}"):
-                done, alpha = self._painted(pixels, heads.of(frame))
+                here = heads.of(frame)
+                done, alpha = self._painted(pixels, here)
                 if alphas is not None:
                     write_image(alphas[frame], alpha)
                 if maps is not None:
-                    write_exr(maps[frame], st_map(heads.of(frame), (pixels.shape[1], pixels.shape[0])))
+                    write_exr(maps[frame], st_map(here, (pixels.shape[1], pixels.shape[0])))
             return done
 
         with progress("painted", 0, len(heads)) as show:

@@ -48,13 +48,18 @@ def photos(name: str) -> list[Path]:
 
 def output_names(paths: Iterable[Path]) -> list[str]:
     """A name for what is written about each photo, without suffix: stem and `.anymark`, numbered where stems clash."""
+    return [stem + MARK for stem in unique([path.stem for path in paths])]
+
+
+def unique(stems: Iterable[str]) -> list[str]:
+    """Stems, numbered where they clash."""
     taken: set[str] = set()
     names: list[str] = []
-    for path in paths:
-        name, number = path.stem + MARK, 1
+    for stem in stems:
+        name, number = stem, 1
         while name.casefold() in taken:  # some file systems do not tell A from a
             number += 1
-            name = f"{path.stem}-{number}{MARK}"
+            name = f"{stem}-{number}"
         taken.add(name.casefold())
         names.append(name)
     return names

@@ -13,6 +13,9 @@ Floats = npt.NDArray[np.float32]
 Ids = npt.NDArray[np.intp]
 Number = TypeVar("Number", bound=np.number[Any])
 
+NEAREST = 1.0
+"""No vertex is nearer to the camera: a millimetre."""
+
 _FLAT = 1e-6  # triangles of less area, in pixels, are seen from the side
 _AT_ONCE = 2_000_000  # pixels of triangles' boxes; bounds memory
 
@@ -65,13 +68,13 @@ def rasterise(
 
     Args:
         xy_px: (V, 2) vertices; (0, 0) is the outer corner of the first pixel.
-        depth: (V,) above 0.
+        depth: (V,) in any unit; what is nearer than `NEAREST`, or behind the camera, counts as so near.
         triangles: (T, 3) vertex ids, counter-clockwise seen from outside.
         size: (width, height) of the picture.
     """
     width, height = size
     corners = np.ascontiguousarray(triangles.T, np.intp)
-    near = (1 / np.asarray(depth)).astype(np.float32).take(corners)
+    near = (1 / np.maximum(depth, NEAREST)).astype(np.float32).take(corners)
     nearest = np.zeros(width * height, np.float32)
     triangle = np.full(width * height, -1, np.int32)
     weights = np.zeros((width * height, 3), np.float32)

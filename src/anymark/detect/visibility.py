@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from anymark.canonical.head import SKIN, CanonicalHead
 from anymark.detect.camera import Camera
-from anymark.detect.raster import covered
+from anymark.detect.raster import NEAREST, covered
 
 Array = npt.NDArray[np.float64]
 Floats = npt.NDArray[np.floating]
@@ -30,7 +30,6 @@ rest of it and faces down or up. They are only hidden by what is `_RIM_MM` neare
 _NEARER_MM, _RIM_MM, _NEARER_SOFT_MM = 3.0, 9.0, 0.6  # hidden by half by what is so much nearer; how gradually
 _FACING, _FACING_SOFT = -0.1, 0.05  # the same for the cosine between the normal and the way to the camera
 _INNER = -0.85  # what faces backwards by more than this cosine, on the canonical head, is a lip's back and no rim
-_NEAREST_MM = 1.0  # no vertex is nearer to the camera
 _MOST_CELLS = 1000  # in a triangle's box; those of what is no head may be larger, and would fill the memory
 _POINTS_AT_ONCE = 1024  # bounds memory
 
@@ -87,7 +86,7 @@ class _Relief:
 
         It is that of the deepest of the four cells about each, so that slopes do not hide themselves.
         """
-        at = (points[:, :2] / np.maximum(points[:, 2:], _NEAREST_MM) - self.low) / self.cell
+        at = (points[:, :2] / np.maximum(points[:, 2:], NEAREST) - self.low) / self.cell
         height, width = self.nearness.shape
         column, row = np.clip(np.rint(at), 1, (width - 1, height - 1)).astype(int).T
         four = [self.nearness[row + i, column + j] for i in (-1, 0) for j in (-1, 0)]
@@ -98,7 +97,7 @@ class _Relief:
 @lru_cache(maxsize=4)  # for the heads asked last: who keeps many landmarks does not keep all of this
 def _relief(surface: Surface) -> _Relief:
     vertices = surface.camera.in_camera_mm(surface.vertices_mm())
-    nearness = 1 / np.maximum(vertices[:, 2], _NEAREST_MM)
+    nearness = 1 / np.maximum(vertices[:, 2], NEAREST)
     flat = vertices[:, :2] * nearness[:, None]
     low, high = flat.min(0), flat.max(0)
     cell = float((high - low).max()) / CELLS

@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from anymark.engine.heads import vertex_normals
+from anymark.canonical.meshes import vertex_normals
 from anymark.engine.pixels import Floats, sample
 from anymark.engine.texture import Atlas, Source
 

@@ -6,7 +6,6 @@ import numpy as np
 import numpy.typing as npt
 
 from anymark.canonical import CanonicalHead
-from anymark.engine.render import summed_normals
 from anymark.fit import Eye, Rig
 
 Array = npt.NDArray[np.floating]
@@ -28,9 +27,3 @@ def canonical_rig(rig: Rig, head: CanonicalHead) -> Rig:
     parts = {name: np.unique(head.triangles[head.triangles_of(name)]).astype(np.int32) for name in head.part_names}
     shapes = rig.identity_mm[:, ids], rig.expression_mm[:, ids]
     return Rig(rig.neutral_mm[ids], *shapes, rig.expression_names, head.triangles, parts, {}, (eyes[0], eyes[1]))
-
-
-def vertex_normals(vertices: Array, triangles: npt.NDArray[np.integer]) -> npt.NDArray[np.float32]:
-    """(V, 3) unit normals: the triangles' around each vertex, weighted by area; 0 where there is no triangle."""
-    total = summed_normals(vertices, triangles)
-    return (total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-12)).astype(np.float32)

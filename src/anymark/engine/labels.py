@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from anymark.canonical import CanonicalHead
-from anymark.engine.heads import vertex_normals
+from anymark.canonical.meshes import vertex_normals
 from anymark.engine.lens import Lens
 from anymark.engine.pixels import look
 from anymark.engine.render import Buffers, visible

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from anymark.canonical import CanonicalHead
+from anymark.canonical.meshes import joined
 from anymark.errors import AnymarkError
 from anymark.fit.problem import exponential
 
@@ -176,12 +177,3 @@ def tube(path_mm: Array, radius_mm: float) -> tuple[npt.NDArray[np.float32], npt
     a, b = i * _TUBE_SIDES + j, i * _TUBE_SIDES + (j + 1) % _TUBE_SIDES
     c, d = a + _TUBE_SIDES, b + _TUBE_SIDES
     return vertices.astype(np.float32), np.vstack([np.stack([a, b, c], 1), np.stack([b, d, c], 1)]).astype(np.int32)
-
-
-def joined(
-    parts: list[tuple[npt.NDArray[np.float32], npt.NDArray[np.int32]]],
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int32]]:
-    """Many pieces as one."""
-    starts = np.cumsum([0] + [len(v) for v, _ in parts[:-1]])
-    triangles = np.vstack([t + s for (_, t), s in zip(parts, starts, strict=True)])
-    return np.vstack([v for v, _ in parts]), triangles.astype(np.int32)

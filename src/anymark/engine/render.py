@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from anymark.canonical.meshes import summed_normals
 from anymark.errors import AnymarkError
 
 Array = npt.NDArray[np.floating]
@@ -329,16 +330,6 @@ def shrink(image: npt.NDArray[np.float32], factor: int) -> npt.NDArray[np.float3
         for j in range(factor):
             total += image[i::factor, j::factor]
     return total / np.float32(factor**2)
-
-
-def summed_normals(vertices: Array, triangles: Index) -> Array:
-    """(V, 3): the sum of the triangles' cross products around each vertex."""
-    x, y, z = np.ascontiguousarray(vertices.T, np.float64)[:, triangles.T]  # (3 corners, T) each
-    (ax, ay, az), (bx, by, bz) = ((x[k] - x[0], y[k] - y[0], z[k] - z[0]) for k in (1, 2))
-    cross = ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx
-    corners = triangles.T.ravel()
-    sums = [np.bincount(corners, np.tile(c, 3), len(vertices)) for c in cross]
-    return np.stack(sums, 1).astype(np.float64)
 
 
 class _Target:

@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from anymark.canonical import CanonicalHead
+from anymark.canonical.meshes import vertex_normals
 from anymark.engine.hair import USUAL_MM, Cap
-from anymark.engine.heads import IRIS_MM, vertex_normals
+from anymark.engine.heads import IRIS_MM
 from anymark.engine.light import Environment, estimate_light, relative
 from anymark.engine.occluders import Thing
 from anymark.engine.pixels import Floats, look, sample, to_linear

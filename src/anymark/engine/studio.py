@@ -13,9 +13,9 @@ import numpy.typing as npt
 
 from anymark.canonical import CanonicalHead
 from anymark.canonical.face_mesh import IRISES
+from anymark.canonical.meshes import vertex_normals
 from anymark.engine.fits import Fitted, Fitter
 from anymark.engine.hdr import HELD_OUT_PANORAMAS, read_hdr
-from anymark.engine.heads import vertex_normals
 from anymark.engine.labels import labelled
 from anymark.engine.lens import Lens, infrared
 from anymark.engine.light import Environment, view

@@ -16,7 +16,8 @@ from anymark.canonical import CanonicalHead
 from anymark.canonical.head import closest_on_surface
 from anymark.canonical.posed import points_on
 from anymark.detect.detector import Detector
-from anymark.engine.samples import COARSE, Sample, finished_shards, read_shards
+from anymark.engine.samples import COARSE, Sample, finished_shards, read_index, read_shards
+from anymark.evaluate.benchmark import spread
 from anymark.evaluate.photo_files import FACE_MESH_LAYOUT
 from anymark.evaluate.report import Detail
 from anymark.evaluate.samples import check_render, true_window
@@ -59,15 +60,18 @@ def true_labels(sample: Sample, partition: Partition) -> Labels:
     return out
 
 
-def read_renders(folder: Path) -> Iterator[Sample]:
-    """The renders of a data set.
+def read_renders(folder: Path, limit: int | None = None) -> Iterator[Sample]:
+    """The renders of a data set, or so many of them, spread evenly.
 
     Raises:
         AnymarkError: no finished data set there, a damaged shard, or photos.
     """
-    for sample in read_shards(finished_shards(folder)):
-        check_render(sample)
-        yield sample
+    total = int(read_index(folder)["samples"])
+    wanted = set(spread(min(limit or total, total), total, str(folder)))
+    for i, sample in enumerate(read_shards(finished_shards(folder))):
+        if i in wanted:
+            check_render(sample)
+            yield sample
 
 
 def counted(sample: Sample, partition: Partition, detector: Detector) -> Counted:

@@ -6,7 +6,6 @@ the top-left pixel, as with us.
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +13,7 @@ import numpy as np
 from anymark.exports.conventions import plain, quaternions
 from anymark.exports.shot import Shot, of_pictures
 from anymark.files import atomic
-from anymark.video.sequence import is_pattern
-
-_PLACE = re.compile(r"%0?(\d*)d|#+")
+from anymark.video.sequence import is_pattern, picture_name
 
 
 def write_model(path: Path, shot: Shot) -> None:
@@ -67,11 +64,7 @@ def write_model(path: Path, shot: Shot) -> None:
 
 def _picture(shot: Shot, frame: int) -> str:
     """The picture of a frame: of a sequence its own name, of a clip that of the picture that ffmpeg would make."""
-    number, source = int(shot.track.pts[frame]), shot.track.video
+    source = shot.track.video
     if not (of_pictures(shot.track) and is_pattern(source)):
         return f"{int(shot.frames[frame]):06d}.png"
-
-    def filled(place: re.Match[str]) -> str:
-        return f"{number:0{len(place[0]) if place[0].startswith('#') else int(place[1] or 1)}d}"
-
-    return _PLACE.sub(filled, Path(source).name)
+    return picture_name(source, int(shot.track.pts[frame]))

@@ -92,6 +92,20 @@ def is_pattern(name: str) -> bool:
     return len(_PLACE.findall(Path(name).name)) > 0
 
 
+def picture_name(pattern: str, number: int) -> str:
+    """The name of the picture with a number, of a sequence's pattern."""
+
+    def filled(place: re.Match[str]) -> str:
+        return f"{number:0{_digits(place)}d}"
+
+    return _PLACE.sub(filled, Path(pattern).name)
+
+
+def _digits(place: re.Match[str]) -> int:
+    """How many a number has at least."""
+    return len(place[0]) if place[0].startswith("#") else int(place[1] or 1)
+
+
 def plain_stem(source: str) -> str:
     """A video's name without its suffix and the number's place: `shot` of shot.%04d.png."""
     path = Path(os.path.abspath(source))
@@ -104,7 +118,7 @@ def _of_pattern(pattern: Path) -> list[tuple[int, Path]]:
     if len(places) != 1:
         raise AnymarkError(f"{pattern}: one place for the number is needed, such as %04d or ####")
     place = places[0]
-    digits = len(place[0]) if place[0].startswith("#") else int(place[1] or 1)
+    digits = _digits(place)
     head, tail = pattern.name[: place.start()], pattern.name[place.end() :]
     fits = re.compile(rf"{re.escape(head)}(\d{{{digits},}}){re.escape(tail)}")
     found = [(int(match[1]), path) for path in _listed(pattern.parent) if (match := fits.fullmatch(path.name))]

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 from tyro.conf import Positional, arg
 
 from anymark.commands.detect import show_progress
@@ -27,12 +26,10 @@ class Anatomy(Measurement):
         """See `anymark.evaluate.rigid`."""
         detector = self.detector()
         total = int(read_index(self.shards)["samples"])
-        wanted = set(np.linspace(0, total - 1, min(self.limit or total, total)).round().astype(int).tolist())
         found = []
-        for i, sample in enumerate(read_renders(self.shards)):
-            if i in wanted:
-                found.append(anatomy_errors(sample, detector))
-                show_progress(len(found), len(wanted))
+        for i, sample in enumerate(read_renders(self.shards, self.limit), 1):
+            found.append(anatomy_errors(sample, detector))
+            show_progress(i, min(self.limit or total, total))
         (table,) = anatomy_details(found)
         opening, gaze = table.rows["jaw opening, mm"]["mean"], table.rows["gaze, degrees"]["mean"]
         return Measured(

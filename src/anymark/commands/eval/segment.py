@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 from tyro.conf import Positional, arg
 
 from anymark.apps.partition import Partition
@@ -27,12 +26,10 @@ class Segment(Measurement):
         """See `anymark.evaluate.segmented`."""
         detector, partition = self.detector(), Partition.of_regions()
         total = int(read_index(self.shards)["samples"])
-        wanted = set(np.linspace(0, total - 1, min(self.limit or total, total)).round().astype(int).tolist())
         counts = []
-        for i, sample in enumerate(read_renders(self.shards)):
-            if i in wanted:
-                counts.append(counted(sample, partition, detector))
-                show_progress(len(counts), len(wanted))
+        for i, sample in enumerate(read_renders(self.shards, self.limit), 1):
+            counts.append(counted(sample, partition, detector))
+            show_progress(i, min(self.limit or total, total))
         (table,) = segment_details(partition, counts)
         mean = table.rows["mean"]["IoU"]
         return Measured(

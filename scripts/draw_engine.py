@@ -87,7 +87,8 @@ def main(assets: Path) -> None:
             colour = picture.colour + (1 - picture.alpha[..., None]) * back
             pixels = to_display(0.8 * colour)
             bones = posed_bones(rest_bones(rest), rest, vertices)
-            sample = labelled(str(seed), pixels, head, shot, bones, picture.buffers, {}, occluded=picture.occluded)
+            seen, places, over = picture.buffers, picture.places_mm, picture.occluded
+            sample = labelled(str(seed), pixels, head, shot, bones, seen, places, {}, occluded=over)
             columns.append(np.vstack(np.hsplit(panels(sample, TILE), 4)))
     path = Path(__file__).parents[1] / "docs" / "images" / "engine.jpg"
     Image.fromarray(np.hstack(columns)).save(path, quality=90)

@@ -27,6 +27,7 @@ def grey_sample(key: str, rotation: np.ndarray, place: np.ndarray, side: int, fo
         np.full((*cells, 3), np.nan, np.float32),
         np.full(cells, -1),
         np.zeros(cells, bool),
+        np.full((*cells, 3), np.nan, np.float32),
         {
             "focal_px": focal,
             "principal_px": [side / 2, side / 2],

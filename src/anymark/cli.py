@@ -45,6 +45,11 @@ COMMANDS = {
     "texture": Entry("anymark.commands.texture:Texture", "gather a head's texture from photos and clips", "apps"),
     "anatomy": Entry("anymark.commands.anatomy:AnatomyCommand", "fit skull, jaw, teeth and eyes to heads"),
     "capture": Entry("anymark.commands.capture:CaptureCommand", "fit a rig of yours to a clip", "apps"),
+    "dense": Entry("anymark.commands.dense:DenseCommand", "say where on the head every pixel lies", "apps"),
+    "match": Entry("anymark.commands.match:MatchCommand", "match the pixels of two photos of heads", "apps"),
+    "warp": Entry("anymark.commands.warp:WarpCommand", "lay one head's pixels over another", "apps"),
+    "stereo": Entry("anymark.commands.stereo:StereoCommand", "reconstruct a head from calibrated photos", "apps"),
+    "headtrack": Entry("anymark.commands.headtrack:HeadTrack", "fit a rig to the dense maps of a clip", "apps"),
     "layout": Entry("anymark.commands.layout:LayoutCommand", "list layouts, or make one from a few annotated photos"),
     "eval": Entry(
         "anymark.commands.eval:Eval", "score a model on public benchmarks, held-out photos, renders and clips"

@@ -30,6 +30,7 @@ def drawn(key: str, seed: int = 0) -> Sample:
         canonical,
         part,
         rng.random(part.shape) < 0.3,
+        np.where(rng.random(part.shape)[..., None] < 0.2, np.nan, canonical + 1),
         {"dataset": "test", "focal_px": 123.456, "R_camera_head": np.eye(3).tolist()},
     )
 

@@ -15,7 +15,8 @@ from anymark.canonical import CanonicalHead, load_layout
 from anymark.detect.detector import Detector, Head, Points, as_layout
 from anymark.detect.landmarks import Landmarks
 from anymark.engine.samples import COARSE, Sample
-from anymark.evaluate.captured import capture_details, ict_on_head
+from anymark.apps.rigs import ict_on_head
+from anymark.evaluate.captured import capture_details
 from anymark.evaluate.clicked import FLOWS, WHEN, Clip, by_flow, details, errors, eyes_px
 from anymark.evaluate.segmented import Counted, segment_details, true_labels
 from anymark.fit import Rig
@@ -47,6 +48,7 @@ def sample(covered: bool = False) -> Sample:
         canonical_mm=points,
         part=part,
         covered=np.full(part.shape, covered),
+        places_mm=points,
         record={},
     )
 

@@ -41,7 +41,7 @@ class FakeLandmarker(Landmarker):
         seen = points @ camera[:9].reshape(3, 3).T + camera[9:12]
         ones = np.ones(len(points), np.float32)
         xy = (camera[12] * seen[:, :2] / seen[:, 2:]).astype(np.float32) + code[0, 0]
-        return Answer(xy, np.float32(SIGMA) * ones, np.float32(0.75) * ones, points)
+        return Answer(xy, np.float32(SIGMA) * ones, np.float32(0.75) * ones, points, points)
 
 
 class FakeHead(Head):

@@ -53,7 +53,7 @@ class View:
     xy_px: npt.NDArray[np.floating]
     """(T, L, 2) pixels; NaN in frames without the head."""
     sigma_px: npt.NDArray[np.floating]
-    """(T, L)"""
+    """(T, L) infinite for what a frame does not show."""
     focal_px: Array
     """(T,)"""
     principal_px: Array
@@ -271,9 +271,12 @@ def _shots(views: Sequence[View], frame: int, settings: CaptureSettings) -> list
         xy, sigma = np.asarray(view.xy_px[frame], np.float64), np.asarray(view.sigma_px[frame], np.float64)
         if not np.isfinite(xy).all():
             continue
-        middle = np.median(sigma)
+        seen = np.isfinite(sigma)
+        if seen.sum() < LEAST_POINTS:
+            continue
+        middle = np.median(sigma[seen])
         weight = (middle / np.maximum(sigma, _LEAST_SIGMA * middle)) ** 2
-        count = len(weight) / (1 + len(weight) / settings.alike)
+        count = seen.sum() / (1 + seen.sum() / settings.alike)
         weight *= count / weight.sum() / settings.noise_mm**2
         rays = (xy - view.principal_px[frame]) / view.focal_px[frame]
         out.append(

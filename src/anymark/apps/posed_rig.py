@@ -113,13 +113,19 @@ class Model:
         return Looked(cost, gradient, matrix)
 
     def residual_px(self, shots: Sequence[Shot], state: State) -> float:
-        """Mean distance of the landmarks, as many as the matrix is told from, to where a state has them, over the
-        views."""
+        """Mean distance of the landmarks that are seen, as many as the matrix is told from, to where a state has
+        them, over the views."""
         world = (self.neutral[self.some] + self.few @ state.c) @ state.rotation.T + state.place
         seen = [world @ shot.turn.T + shot.shift for shot in shots]
         rays = [shot.rays[self.some] for shot in shots]
         off = [each[:, :2] / np.maximum(each[:, 2:], 1.0) - at for each, at in zip(seen, rays, strict=True)]
-        return float(np.mean([np.hypot(*each.T).mean() * shot.focal_px for each, shot in zip(off, shots, strict=True)]))
+        counts = [shot.weight[self.some] > 0 for shot in shots]
+        means = [
+            np.hypot(*each[seen].T).mean() * shot.focal_px
+            for each, seen, shot in zip(off, counts, shots, strict=True)
+            if seen.any()
+        ]
+        return float(np.mean(means)) if means else np.nan
 
     def _matrix(self, shot: Shot, state: State, turned: Floats, depth: Floats, ratio: Floats, away: float) -> Array:
         """Gauss-Newton's matrix of one view, of some points for all."""

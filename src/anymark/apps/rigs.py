@@ -28,6 +28,9 @@ Array = npt.NDArray[np.floating]
 LANDMARKS = "ibug68"
 """The layout whose vertices a rig may name."""
 
+JAW_OPEN = 0.3
+"""Weight of ICT-FaceKit's jawOpen in the canonical head."""
+
 FARTHEST_MM = 5.0
 """A canonical point that lies so far from the rig's surface is not on it."""
 
@@ -65,6 +68,12 @@ class RigOnHead:
         if not len(on):
             raise AnymarkError(f"no point of the layout {layout.name!r} lies on the rig")
         return Points(corners[on], weights[on]), on
+
+
+def ict_on_head(rig: Rig) -> RigOnHead:
+    """ICT-FaceKit on the canonical head, which was made of it."""
+    weights = JAW_OPEN * (np.array(rig.expression_names) == "jawOpen")
+    return RigOnHead(rig, rig.vertices_mm(np.zeros(len(rig.identity_mm)), weights))
 
 
 def load_rig(path: Path | str, unit_mm: float = 10.0, landmarks: Path | str | None = None) -> RigOnHead:

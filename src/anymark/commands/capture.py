@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
+import numpy.typing as npt
 from tyro.conf import Positional, arg
 
 from anymark.apps.capture import Capture, View, capture
@@ -36,7 +37,56 @@ _OPACITY = 0.7
 
 
 @dataclass(kw_only=True)
-class CaptureCommand(Following):
+class FitsRig(Following):
+    """The options of commands that fit a rig to clips, and what they write."""
+
+    landmarks: Annotated[Path | None, arg(metavar="FILE")] = None
+    """The rig's vertices of the 68 landmarks, from 0, in a text or JSON; if the rig does not say."""
+    unit_mm: Annotated[float, arg(metavar="MM")] = 10.0
+    """Millimetres of one unit of the rig: 10 for centimetres."""
+    focal: Annotated[float | None, arg(metavar="PX")] = None
+    """Focal length in pixels, the optical axis through the picture's middle; the model's own guess unless given."""
+    meshes: bool = False
+    """Write the rig of each frame as an .obj file, too, in a folder."""
+    out: Annotated[Path, arg(metavar="DIR")] = DEFAULT_OUT
+    """Folder for what is written."""
+
+    def check_numbers(self) -> None:
+        """See `Following`."""
+        super().check_numbers()
+        if self.focal is not None and not self.focal > 0:
+            raise AnymarkError(f"--focal {self.focal:g}: must be above 0")
+
+    def write(self, what: str, place: Place, rig: RigOnHead, found: Capture, track: Track, video: Video) -> None:
+        """NAME.WHAT.anymark.npz and .csv, and the meshes if they are wanted."""
+        names = rig.rig.expression_names
+        with atomic(place(what, ".npz"), "wb") as file:
+            np.savez_compressed(
+                file,
+                identity=found.identity,
+                expression=found.expression,
+                expression_names=np.array(names),
+                R_world_head=found.R_world_head,
+                t_world_head_mm=found.t_world_head_mm,
+                residual_px=found.residual_px,
+                time_s=track.time_s[: len(found.expression)],
+            )
+        with atomic(place(what, ".csv"), "w") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(["frame", "time_s", "residual_px", *names])
+            for i, weights in enumerate(found.expression):
+                residual = found.residual_px[i]
+                said = "" if np.isnan(residual) else round(float(residual), 3)
+                writer.writerow([i, round(float(track.time_s[i]), 6), said, *np.round(weights, 4).tolist()])
+        if self.meshes:
+            folder = place.frames(f"{what}.meshes", ".obj", video)
+            for i in range(len(found.expression)):
+                path = folder.of(i, int(track.pts[i]))
+                write_obj(path, found.vertices_mm(rig.rig, i), rig.rig.triangles, "anymark: head frame, millimetres")
+
+
+@dataclass(kw_only=True)
+class CaptureCommand(FitsRig):
     """Fit a rig of yours to a clip, or to several of one performance from calibrated cameras: expression weights and
     the pose of the head in each frame, one identity for all.
 
@@ -48,29 +98,17 @@ class CaptureCommand(Following):
     """Video files, image sequences (shot.%04d.png) or folders of pictures; several start at once and need --cameras."""
     rig: Annotated[Path, arg(metavar="FILE.npz|DIR")]
     """The rig: an .npz, or a folder of .obj shapes, one called neutral, identities, and expressions by their names."""
-    landmarks: Annotated[Path | None, arg(metavar="FILE")] = None
-    """The rig's vertices of the 68 landmarks, from 0, in a text or JSON; if the rig does not say."""
-    unit_mm: Annotated[float, arg(metavar="MM")] = 10.0
-    """Millimetres of one unit of the rig: 10 for centimetres."""
     layout: Annotated[str, arg(metavar="NAME|FILE")] = "dense-5k"
     """Landmarks that it is fitted to."""
-    focal: Annotated[float | None, arg(metavar="PX")] = None
-    """Focal length in pixels, the optical axis through the picture's middle; the model's own guess unless given."""
     cameras: Annotated[Path | None, arg(metavar="FILE.json")] = None
     """Calibrated cameras, one a clip: a list of objects with focal_px, principal_px, R_camera_world and
     t_camera_world_mm (x right, y down, z forward)."""
-    meshes: bool = False
-    """Write the rig of each frame as an .obj file, too, in a folder."""
-    out: Annotated[Path, arg(metavar="DIR")] = DEFAULT_OUT
-    """Folder for what is written."""
 
     def work(self) -> int:
         """See `Following`."""
         self.check_numbers()
         if not self.clips:
             raise AnymarkError("no clips given: anymark capture CLIPS... --rig RIG")
-        if self.focal is not None and not self.focal > 0:
-            raise AnymarkError(f"--focal {self.focal:g}: must be above 0")
         if self.focal is not None and self.cameras is not None:
             raise AnymarkError("--focal and --cameras: the cameras have focal lengths of their own")
         cameras = None if self.cameras is None else read_cameras(self.cameras, len(self.clips))
@@ -90,17 +128,17 @@ class CaptureCommand(Following):
         make_folder(self.out)
         with ExitStack() as stack:  # what was tracked is kept until all is written
             tracks = [stack.enter_context(self._tracked(video, some, detector, i)) for i, video in enumerate(videos)]
-            heads = [_longest(video, track) for video, track in zip(videos, tracks, strict=True)]
+            heads = [longest(video, track) for video, track in zip(videos, tracks, strict=True)]
             count = min(len(track.pts) for track in tracks)
             _check_together(videos, tracks, count)
             views = [
-                _view(track, self.focal, None if cameras is None else cameras[i], count)
+                view_of_track(track, self.focal, None if cameras is None else cameras[i], count)
                 for i, track in enumerate(heads)
             ]
             found = capture(rig.rig, points, views)
-            self._write(place, rig, found, tracks[0], videos[0])
+            self.write("capture", place, rig, found, tracks[0], videos[0])
             with progress("drawn", 0, count) as show:
-                write_video(drawing, videos[0], count, _drawing(rig, found, views[0]), show)
+                write_video(drawing, videos[0], count, drawing_of(rig, found, views[0]), show)
         seen = np.isfinite(found.residual_px)
         print(
             f"{first}  {int(seen.sum())} of {len(seen)} frames  {len(on)} landmarks  "
@@ -112,35 +150,9 @@ class CaptureCommand(Following):
         """One clip's; see `followed`."""
         return self.followed(video, layout, detector, self.out / f"{plain_stem(video.name)}.{i}{MARK}.npz")
 
-    def _write(self, place: Place, rig: RigOnHead, found: Capture, track: Track, video: Video) -> None:
-        names = rig.rig.expression_names
-        with atomic(place("capture", ".npz"), "wb") as file:
-            np.savez_compressed(
-                file,
-                identity=found.identity,
-                expression=found.expression,
-                expression_names=np.array(names),
-                R_world_head=found.R_world_head,
-                t_world_head_mm=found.t_world_head_mm,
-                residual_px=found.residual_px,
-                time_s=track.time_s[: len(found.expression)],
-            )
-        with atomic(place("capture", ".csv"), "w") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(["frame", "time_s", "residual_px", *names])
-            for i, weights in enumerate(found.expression):
-                residual = found.residual_px[i]
-                said = "" if np.isnan(residual) else round(float(residual), 3)
-                writer.writerow([i, round(float(track.time_s[i]), 6), said, *np.round(weights, 4).tolist()])
-        if self.meshes:
-            folder = place.frames("capture.meshes", ".obj", video)
-            for i in range(len(found.expression)):
-                path = folder.of(i, int(track.pts[i]))
-                write_obj(path, found.vertices_mm(rig.rig, i), rig.rig.triangles, "anymark: head frame, millimetres")
 
-
-def read_cameras(path: Path, count: int) -> list[Camera]:
-    """The cameras of several clips; `R_camera_head` and `t_camera_head_mm` are those of the world.
+def read_cameras(path: Path, count: int, of: str = "clips") -> list[Camera]:
+    """The cameras of several clips or photos; `R_camera_head` and `t_camera_head_mm` are those of the world.
 
     Raises:
         AnymarkError: the file cannot be read, or does not hold so many cameras.
@@ -159,11 +171,11 @@ def read_cameras(path: Path, count: int) -> list[Camera]:
     except (ValueError, KeyError, TypeError) as error:
         raise AnymarkError(f"{path}: no list of cameras ({error})") from None
     if len(cameras) != count:
-        raise AnymarkError(f"{path}: {len(cameras)} cameras for {count} clips")
+        raise AnymarkError(f"{path}: {len(cameras)} cameras for {count} {of}")
     return cameras
 
 
-def _view(track: Track, focal: float | None, camera: Camera | None, count: int) -> View:
+def view_of_track(track: Track, focal: float | None, camera: Camera | None, count: int) -> View:
     """What one clip saw, in its first `count` frames."""
     rows = track.rows[track.rows["frame"] < count]
     n = len(track.layout)
@@ -172,13 +184,18 @@ def _view(track: Track, focal: float | None, camera: Camera | None, count: int) 
     if camera is not None:
         lens = np.full(count, camera.focal_px), np.tile(camera.principal_px, (count, 1))
         return View(xy, sigma, *lens, camera.R_camera_head, camera.t_camera_head_mm)
+    return View.alone(xy, sigma, *lens_of(track, focal))
+
+
+def lens_of(track: Track, focal: float | None) -> tuple[float, npt.NDArray[np.float64]]:
+    """A clip's focal length, the model's own guess unless given, and its principal point, the picture's middle."""
     middle = np.array(track.size_px) / 2
     if focal is None:
         focal = float(np.median([track.landmarks(i).camera.about(middle).focal_px for i in range(len(track.rows))]))
-    return View.alone(xy, sigma, focal, middle)
+    return focal, middle
 
 
-def _longest(video: Video, track: Track) -> Track:
+def longest(video: Video, track: Track) -> Track:
     """The head that is seen longest, alone.
 
     Raises:
@@ -211,7 +228,7 @@ def _check_together(videos: Sequence[Video], tracks: Sequence[Track], count: int
             raise AnymarkError(f"{name}: its pictures lack other numbers than those of {numbers[0][0]}")
 
 
-def _drawing(rig: RigOnHead, found: Capture, view: View) -> Callable[[Frame, Pixels], Pixels]:
+def drawing_of(rig: RigOnHead, found: Capture, view: View) -> Callable[[Frame, Pixels], Pixels]:
     """Draws the rig over the frames of a view."""
     triangles = rig.triangles
     colours = np.tile(_SKIN, (len(triangles), 1))

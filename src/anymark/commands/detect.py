@@ -18,6 +18,7 @@ from anymark.canonical import Layout
 from anymark.commands.asked import asked_layout
 from anymark.commands.said import complain, make_folder
 from anymark.detect.camera import Camera
+from anymark.detect.dense import DENSE
 from anymark.detect.detector import Detector
 from anymark.detect.draw import draw
 from anymark.detect.files import MARK, output_names, photos
@@ -60,6 +61,8 @@ class Detect:
     mesh: Annotated[Path | None, arg(metavar="FILE")] = None
     """The whole head in 3D, an .obj, .glb or .ply file; of several heads FILE.head1.obj and so on, of several photos
     FILE-PHOTO.obj."""
+    refine: bool = False
+    """Let the dense model have a say in where points are and whether they are seen: more precise, and slower."""
     pose: bool = False
     """Print the yaw, pitch and roll of each head in degrees, and its focal length in pixels."""
     max_heads: Annotated[int | None, arg(metavar="N")] = None
@@ -96,7 +99,8 @@ class Detect:
         meshes = [self._mesh_of(name if len(paths) > 1 else None) for name in names]
         read = [*paths, *([Path(self.layout)] if self.layout and Path(self.layout).suffix else [])]
         check_targets(filter(None, (self.json, self.csv, *chain(*targets), *meshes)), read)
-        detector = Detector(self.model, self.locator, search_px=self.search_px)
+        refine = DENSE if self.refine else None
+        detector = Detector(self.model, self.locator, search_px=self.search_px, refine=refine)
         detector.load()
         for problem in problems:
             complain(problem)

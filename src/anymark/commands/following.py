@@ -22,6 +22,7 @@ from anymark import __version__
 from anymark.apps.clicks import ClickedPoints
 from anymark.canonical import Layout
 from anymark.commands.said import complain
+from anymark.detect.dense import DENSE
 from anymark.detect.detector import Detector
 from anymark.detect.locate import SEARCH_PX
 from anymark.detect.model import Model
@@ -49,6 +50,8 @@ class Following(ABC):
     """Follow N heads only, the largest; while all are there, no others are searched for."""
     search_px: Annotated[int, arg(metavar="N")] = SEARCH_PX
     """Longest side at which a frame is searched for its smallest faces; they must be about 20 px wide there."""
+    refine: bool = False
+    """Let the dense model have a say in where points are and whether they are seen: more precise, and slower."""
     rate: Annotated[float | None, arg(metavar="FPS")] = None
     """Frames a second of an image sequence; 24 unless given."""
     exposure: Annotated[float, arg(metavar="STOPS")] = 0.0
@@ -105,7 +108,8 @@ class Following(ABC):
         Raises:
             AnymarkError: a bad model.
         """
-        detector = Detector(self.model, self.locator, threads=self.threads, search_px=self.search_px)
+        refine = DENSE if self.refine else None
+        detector = Detector(self.model, self.locator, threads=self.threads, search_px=self.search_px, refine=refine)
         detector.load()
         return detector
 
@@ -150,6 +154,7 @@ class Following(ABC):
             "layout": {"name": layout.name, "points_mm": points, "code": layout.code},
             "model": _digest(Model(self.model, "landmarks").card),
             "locator": _digest(Model(self.locator, "locator").card),
+            "--refine": _digest(Model(DENSE, "dense").card) if self.refine else None,
             "--max-heads": self.max_heads,
             "--search-px": self.search_px,
             "--rate": self.rate,

@@ -16,14 +16,16 @@ from anymark.canonical import Layout, load_layout
 from anymark.canonical.face_mesh import EYE_CORNERS, FACE_MESH_POINTS
 from anymark.detect.boxes import check_box, check_boxes, one_a_face
 from anymark.detect.camera import Camera
+from anymark.detect.dense import DenseNetwork
 from anymark.detect.image import Photo, Source, open_photo
 from anymark.detect.landmarker import Answer, Landmarker
 from anymark.detect.landmarks import Landmarks
 from anymark.detect.locate import SEARCH_PX, Box, Locator, roll_of
 from anymark.detect.mesh import HeadMesh
 from anymark.detect.model import Model
+from anymark.detect.round_trip import Refiner
 from anymark.detect.visibility import Surface
-from anymark.detect.window import Crop, Window, crop
+from anymark.detect.window import Crop, Window, cut
 from anymark.errors import AnymarkError
 
 Points = str | os.PathLike[str] | Layout | npt.NDArray[np.floating] | Sequence[Sequence[float]]
@@ -60,6 +62,8 @@ class Head:
     image_size_px: tuple[int, int]
     """(width, height) of the photo, upright."""
     landmarker: Landmarker
+    refiner: Refiner | None = None
+    """What a dense model says of this head, if one was asked; see `Detector`."""
 
     def __repr__(self) -> str:
         return f"Head(box_px={self.box_px.round(1).tolist()}, score={self.score:.2f})"
@@ -99,7 +103,7 @@ class Head:
         layout = as_layout(points).seen_from(self.camera.seen_from)
         known = layout is as_layout(FACE_LAYOUT)
         found = self.face if known else self.landmarker.landmarks(self.code, self.camera_vector, layout)
-        return Landmarks(
+        landmarks = Landmarks(
             layout=layout,
             xy_px=self.crop.to_image(found.xy),
             sigma_px=found.sigma * np.float32(self.crop.side_px / 2),
@@ -112,6 +116,7 @@ class Head:
             score=self.score,
             surface=self._surface,
         )
+        return landmarks if self.refiner is None else self.refiner(landmarks, found.canonical_mm)
 
 
 class Detector:
@@ -129,6 +134,8 @@ class Detector:
             fiftieth of the photo's longest side. Time and memory grow with the square; 4096, the most, takes 0.8 GB.
         most_unsure: A located box is no head if its `Head.unsureness` is above this. None takes the number of the
             landmark model's card; infinity keeps every box. Heads in boxes and windows of the caller's are always kept.
+        refine: A dense model of the package by name, or a model's folder, that has a say in where points are and
+            whether they are seen; see `anymark.detect.round_trip`. None: the landmark model alone.
 
     Raises:
         AnymarkError: a number out of its range; at first use, no such model or provider.
@@ -142,6 +149,7 @@ class Detector:
         threads: int | None = None,
         search_px: int = SEARCH_PX,
         most_unsure: float | None = None,
+        refine: str | os.PathLike[str] | None = None,
     ) -> None:
         if most_unsure is not None and not most_unsure > 0:
             raise AnymarkError(f"most_unsure must be above 0, not {most_unsure}")
@@ -149,6 +157,7 @@ class Detector:
         self._options = (providers, threads)
         self._search_px = search_px
         self._most_unsure = most_unsure
+        self._refine = refine
 
     @cached_property
     def landmarker(self) -> Landmarker:
@@ -160,10 +169,17 @@ class Detector:
         """The locator model."""
         return Locator(Model(self._names[1], "locator", *self._options), self._search_px)
 
+    @cached_property
+    def dense(self) -> DenseNetwork | None:
+        """The dense model that refines, if there is one."""
+        return None if self._refine is None else DenseNetwork(Model(self._refine, "dense", *self._options))
+
     def load(self) -> None:
-        """Load and verify both models now."""
+        """Load and verify the models now."""
         self.landmarker.load()
         self.locator.load()
+        if self.dense is not None:
+            self.dense.load()
 
     def encode(self, image: Source, windows: Sequence[Window] | None = None) -> list[Head]:
         """The heads of one photo, to be queried.
@@ -181,7 +197,7 @@ class Detector:
             return self._located(photo, None)
         if not isinstance(windows, Sequence) or not all(isinstance(window, Window) for window in windows):
             raise AnymarkError(f"windows must be a list of anymark.Window, not {windows!r:.80}")
-        return self._encode(photo, windows, [1.0] * len(windows))
+        return self._with_refiners(photo, self._encode(photo, windows, [1.0] * len(windows)))
 
     def detect(
         self,
@@ -207,7 +223,7 @@ class Detector:
             heads = self._located(photo, max_heads)
         else:
             given = [Box(box, 1.0, 0.0) for box in check_boxes(boxes)]
-            heads = self._heads_in(photo, given[:max_heads])
+            heads = self._with_refiners(photo, self._heads_in(photo, given[:max_heads]))
         return [head.query(asked) for head in heads]
 
     def detect_batch(
@@ -241,7 +257,15 @@ class Detector:
         # two boxes of the locator may have led to one face
         boxes = np.array([head.box_px for head in heads]).reshape(-1, 4)
         kept = one_a_face(boxes, np.array([head.score for head in heads]))
-        return [heads[i] for i in kept][:max_heads]
+        return self._with_refiners(photo, [heads[i] for i in kept][:max_heads])
+
+    def _with_refiners(self, photo: Photo, heads: list[Head]) -> list[Head]:
+        """The heads with what the dense model says of them."""
+        if self.dense is None or not heads:
+            return heads
+        windows = [self.dense.window_of(head.box_px, head.roll_rad) for head in heads]
+        maps = zip(heads, self.dense.maps(photo, windows), strict=True)
+        return [replace(head, refiner=Refiner(found, self.dense.round_trip)) for head, found in maps]
 
     def _heads_in(self, photo: Photo, boxes: Sequence[Box]) -> list[Head]:
         """The head of each box. It may lie on its side or upside down, which locators tell badly: where a head is
@@ -273,9 +297,9 @@ class Detector:
             return []
         thetas = np.tile(np.eye(2, 3), (len(windows), 1, 1))
         if self.landmarker.crop_size is not None:
-            thetas = self.landmarker.crops(_cut(photo, windows, self.landmarker.crop_size))
+            thetas = self.landmarker.crops(cut(photo, windows, self.landmarker.crop_size))
         crops = [Crop.inside(window, theta) for window, theta in zip(windows, thetas, strict=True)]
-        codes, cameras = self.landmarker.encode(_cut(photo, crops, self.landmarker.input_size))
+        codes, cameras = self.landmarker.encode(cut(photo, crops, self.landmarker.input_size))
         found = zip(codes, cameras, windows, crops, scores, strict=True)
         return [self._head(photo, *parts) for parts in found]
 
@@ -300,11 +324,6 @@ def _moved(head: Head) -> float:
     """The longest way from a corner of the window to that of the crop, over the longer of their sides."""
     way = np.linalg.norm(head.crop.corners_px() - head.window.corners_px(), axis=1).max()
     return float(way) / max(head.crop.side_px, head.window.side_px)
-
-
-def _cut(photo: Photo, squares: Sequence[Window | Crop], size: int) -> npt.NDArray[np.uint8]:
-    """(B, size, size, 3) what the photo shows in each of B windows or crops, in pixels of the photo."""
-    return np.stack([crop(photo.pixels, square.scaled(1 / photo.shrink), size) for square in squares])
 
 
 def _face(points_px: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], float]:

@@ -59,6 +59,8 @@ class Answer(NamedTuple):
     """(N,) 0..1, how likely each point is seen, calibrated: the network's word, which knows of hands and hair."""
     xyz_mm: Floats
     """(N, 3) head frame."""
+    canonical_mm: Floats
+    """(N, 3) where on the canonical head the layout's data set means them to be."""
 
 
 class Landmarker:
@@ -152,13 +154,15 @@ class Landmarker:
         """
         head = {"code": code[None], "camera": camera[None]}
         queries = self._queries(layout.points_mm, self.data_set_code(layout))
-        found = np.concatenate([_run(self._decode, (CHANNELS,), **head, **q._asdict())[0][0] for q in queries])
+        parts = [(_run(self._decode, (CHANNELS,), **head, **q._asdict())[0][0], q.points_mm) for q in queries]
+        found, canonical = (np.concatenate(each) for each in zip(*parts, strict=True))
         with np.errstate(over="ignore"):
             sigma = np.exp(found[:, 2]) * np.float32(self._sigma_scale)
         if not np.isfinite(sigma).all():
             raise AnymarkError(f"{self._decode.path}: its answer is not finite")
         logit = np.clip(self._visible_scale * found[:, 3] + self._visible_shift, -50, 50)
-        return Answer(found[:, :2], sigma, (1 / (1 + np.exp(-logit))).astype(np.float32), found[:, 4:])
+        uncovered = (1 / (1 + np.exp(-logit))).astype(np.float32)
+        return Answer(found[:, :2], sigma, uncovered, found[:, 4:], canonical)
 
     def data_set_code(self, layout: Layout) -> Floats:
         """(E,) the numbers of a layout's code; those of the reference for a name that the model lacks.

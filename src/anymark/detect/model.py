@@ -19,7 +19,7 @@ from anymark.errors import AnymarkError
 MODELS = Path(__file__).parents[1] / "models"
 """The models that ship in the package."""
 
-CARD_FORMATS = {"landmarks": 2, "locator": 1}
+CARD_FORMATS = {"landmarks": 2, "locator": 1, "dense": 1}
 """Kind of model -> the format of its card."""
 
 _QUIET = 4  # onnxruntime's log level "fatal only": its errors reach us as exceptions, and one line is to be printed

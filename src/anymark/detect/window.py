@@ -7,6 +7,7 @@ corner of the top-left pixel. Window and crop: (-1, -1) is the outer top-left co
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from anymark.detect.boxes import check_box
+from anymark.detect.image import Photo
 from anymark.errors import AnymarkError
 
 _CORNERS = np.array([[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]])
@@ -177,6 +179,11 @@ def crop(image: npt.NDArray[np.uint8], square: Window | Crop, size: int) -> npt.
         matrix = (along_x[0], along_y[0], origin[0], along_x[1], along_y[1], origin[1])
         out = region.transform((size, size), Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR)
     return np.asarray(out)
+
+
+def cut(photo: Photo, squares: Sequence[Window] | Sequence[Crop], size: int) -> npt.NDArray[np.uint8]:
+    """(B, size, size, 3) what the photo shows in each of B windows or crops, in pixels of the photo."""
+    return np.stack([crop(photo.pixels, square.scaled(1 / photo.shrink), size) for square in squares])
 
 
 def _area(affine: npt.NDArray[np.float64]) -> float:

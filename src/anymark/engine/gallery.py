@@ -30,7 +30,7 @@ def contact_sheet(shards: Sequence[Path], count: int, columns: int = 4, tile: in
     """(H, W, 3) RGB: `count` samples spread over the shards, each with its key.
 
     Renders: picture, visible points, parts, canonical colours. Photos: picture; labels (red) under the fit's points
-    (green); the fitted head half-transparent; the fitted head.
+    (green); the fitted head half-transparent; canonical colours. These are of what is seen: head, and hair about it.
 
     Raises:
         AnymarkError: a shard cannot be read, or there are photos among the samples and OpenGL cannot be had.
@@ -77,10 +77,7 @@ def panels(sample: Sample, tile: int) -> Pixels:
     _dots(points, sample.xy_px[drawn] * (tile / len(sample.image)), _PALETTE[vertex_part[drawn]])
     part = cv2.resize(sample.part, (tile, tile), interpolation=cv2.INTER_NEAREST)
     parts = np.where((np.asarray(part) >= 0)[..., None], _PALETTE[np.maximum(part, 0)], picture // 3)
-    uvw = mm_to_uvw(sample.canonical_mm)
-    colours = np.where(np.isnan(uvw), 0, np.clip((uvw - 0.2) / 0.6, 0, 1) * 255).astype(np.uint8)
-    canonical = np.asarray(cv2.resize(colours, (tile, tile), interpolation=cv2.INTER_NEAREST), np.uint8)
-    return np.hstack([picture, points, parts.astype(np.uint8), canonical])
+    return np.hstack([picture, points, parts.astype(np.uint8), _colours(sample, tile)])
 
 
 def _fit_panels(sample: Sample, tile: int, renderer: Renderer) -> Pixels:
@@ -96,9 +93,15 @@ def _fit_panels(sample: Sample, tile: int, renderer: Renderer) -> Pixels:
     buffers = renderer.render([Mesh(seen, head.triangles, head.vertices_mm)], focal, principal)
     shade = 60 + 190 * np.clip(buffers.normal @ _LIGHT, 0, 1)[..., None]
     skin = (buffers.part >= 0)[..., None]
-    shaded = np.where(skin, shade, picture).astype(np.uint8)
     blended = np.where(skin, 0.5 * shade + 0.5 * picture, picture).astype(np.uint8)
-    return np.hstack([picture, points, blended, shaded])
+    return np.hstack([picture, points, blended, _colours(sample, tile)])
+
+
+def _colours(sample: Sample, tile: int) -> Pixels:
+    """What is seen of the head and of its hair, in the colours of the unit cube."""
+    uvw = mm_to_uvw(sample.places_mm)
+    colours = np.where(np.isnan(uvw), 0, np.clip((uvw - 0.2) / 0.6, 0, 1) * 255).astype(np.uint8)
+    return np.asarray(cv2.resize(colours, (tile, tile), interpolation=cv2.INTER_NEAREST), np.uint8)
 
 
 def _resized(image: Pixels, tile: int) -> Pixels:

@@ -26,6 +26,7 @@ def labelled(
     shot: Shot,
     bones_mm: Array,
     buffers: Buffers,
+    places_mm: Array,
     record: dict[str, Any],
     *,
     xy_px: Array | None = None,
@@ -38,6 +39,7 @@ def labelled(
     Args:
         bones_mm: (B, 3) inside of the head, under the shot's expression.
         buffers: of the head alone, through a pinhole.
+        places_mm: (S, S, 3) canonical points of what is seen, through the same; NaN where it is neither head nor hair.
         record: what else the sample's JSON file says.
         xy_px: (V, 2) where the vertices are in the picture; None: at their projections.
         sd_mm: (V,) how far these may be off; None: exact.
@@ -62,7 +64,8 @@ def labelled(
     canonical, part = buffers.canonical_mm[cells], buffers.part[cells]
     covered = np.zeros(part.shape, bool) if occluded is None else occluded[cells]
     said = {**record, **camera}
-    sample = Sample(key, image, shot.vertices_mm, bones_mm, xy, seen, canonical, part, covered, said, sd_mm)
+    places = np.asarray(places_mm, np.float32)[cells]
+    sample = Sample(key, image, shot.vertices_mm, bones_mm, xy, seen, canonical, part, covered, places, said, sd_mm)
     return sample if lens is None else _seen_through(lens, sample)
 
 

@@ -41,6 +41,7 @@ CAVITY = (0.06, 0.015, 0.012)
 PUPIL_MM = 2.2
 
 _DARK_MM = 45.0, 92.0  # canonical z of the back of the mouth, and of its front teeth
+_DRESS_MM = -95.0  # canonical y; what a photo shows around a head counts as dress below it, as hair above it
 _BEFORE_MM = 3.0  # the sheet counts as before the head only where it is nearer by more
 _SHEET_WHOLE, _SHEET_GONE = 0.85, 0.6  # cosines of the turn from the photo's view between which the sheet fades
 
@@ -106,6 +107,8 @@ class Picture:
     """Of the head alone."""
     occluded: npt.NDArray[np.bool_]
     """(H, W) where something lies over the head."""
+    places_mm: Floats
+    """(H, W, 3) the canonical point of what is seen: head, and hair about it; NaN where it is neither."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,6 +121,18 @@ class Layer:
     """(H, W)"""
     depth_mm: Floats
     """(H, W) infinite where it is not."""
+    places_mm: Floats
+    """(H, W, 3) the canonical points that it shows."""
+
+    def over(self, buffers: Buffers) -> Floats:
+        """(H, W) how much of the head it covers: where it is nearer."""
+        before = (self.depth_mm < buffers.depth_mm) & (buffers.part >= 0)
+        return np.where(before, self.opacity, 0.0).astype(np.float32)
+
+    def placed_on(self, places_mm: Floats, buffers: Buffers) -> Floats:
+        """What is seen (H, W, 3) once it lies over or beside the head whose own places are given."""
+        shown = np.where(buffers.part >= 0, self.over(buffers), self.opacity) > 0.5
+        return np.where(shown[..., None], self.places_mm, places_mm)
 
     def laid_on(self, colour: Floats, alpha: Floats, buffers: Buffers) -> tuple[Floats, Floats, Floats]:
         """Over a head's picture where it is nearer than the head, and under it elsewhere.
@@ -126,7 +141,7 @@ class Layer:
             the colours (H, W, 3), premultiplied, the alpha (H, W), and how much of the head is covered (H, W).
         """
         before = (self.depth_mm < buffers.depth_mm) & (buffers.part >= 0)
-        over = np.where(before, self.opacity, 0.0)
+        over = self.over(buffers)
         out = colour * (1 - over[..., None]) + self.colour * over[..., None]
         alpha = alpha * (1 - over) + over
         under = np.where(before, 0.0, self.opacity) * (1 - alpha)
@@ -177,12 +192,10 @@ class Stage:
         canonical = self.atlas.at(self.head.vertices_mm)
         plain = face & (np.abs(canonical[:, 0]) < 60) & (normals[:, 2] > 0.2)
         light = estimate_light(normals[plain], colours[plain], np.ones(int(plain.sum()), np.float32))
-        photo = to_linear(source.photo)
-        chin = source.vertices_px[self._face, 1].max()
+        around = self.surroundings(source, rotation, translation)
         iris = np.array([0.06, 0.04, 0.03], np.float32)
         if iris_px is not None and np.isfinite(iris_px).all():
-            iris = np.clip(np.median(sample(photo, iris_px), 0), 0.015, 0.25).astype(np.float32)
-        around = Surroundings(sheet_of(source, float(chin)), photo, rotation, translation)
+            iris = np.clip(np.median(sample(around.photo, iris_px), 0), 0.015, 0.25).astype(np.float32)
         height = self._cap.measure(source)
         return Subject(skin, light, iris, USUAL_MM if height is None else height, around)
 
@@ -203,21 +216,38 @@ class Stage:
         alpha = buffers.alpha
         colour = colour * alpha[..., None]
         clear = np.ones(alpha.shape, np.float32)  # how much of the head shines through what lies over it
+        places = buffers.canonical_mm
         around = subject.around if shot.with_sheet else None
         whole = 0.0 if around is None else _sheet_share(around, shot)
         if shot.with_hair and subject.hair_mm > 0 and whole < 1:
             # half-way both are opaque, or the background would shine through
             hair = self._hair(renderer, subject, shot, texture, min(1.0, 2 - 2 * whole))
             colour, alpha, over = hair.laid_on(colour, alpha, buffers)
+            places = hair.placed_on(places, buffers)
             clear *= 1 - over
         if around is not None and whole > 0:
             sheet = self._sheet(renderer, around, shot, min(1.0, 2 * whole))
             colour, alpha, over = sheet.laid_on(colour, alpha, buffers)
+            places = sheet.placed_on(places, buffers)
             clear *= 1 - over
         for thing in shot.things:
             colour, alpha, over = self._lay_thing(renderer, thing, shot, buffers, colour, alpha)
+            places = np.where((over > 0.5)[..., None], np.float32(np.nan), places)
             clear *= 1 - over
-        return Picture(colour, alpha, buffers, (clear < 0.5) & (buffers.part >= 0))
+        return Picture(colour, alpha, buffers, (clear < 0.5) & (buffers.part >= 0), places)
+
+    def surroundings(self, source: Source, rotation: Array, translation: Array) -> Surroundings:
+        """What a photo shows around its head; arguments as for `take`."""
+        chin = source.vertices_px[self._face, 1].max()
+        return Surroundings(sheet_of(source, float(chin)), to_linear(source.photo), rotation, translation)
+
+    def places(self, renderer: Renderer, around: Surroundings, shot: Shot, buffers: Buffers) -> Floats:
+        """(H, W, 3) canonical points of what a photo shows of its own head and hair; NaN where it is neither.
+
+        Args:
+            shot: how the photo shows the head. buffers: of the head alone.
+        """
+        return self._sheet(renderer, around, shot, 1.0).placed_on(buffers.canonical_mm, buffers)
 
     def _texture(self, subject: Subject, shot: Shot, normals_head: Array) -> npt.NDArray[np.uint8]:
         """The skin under the shot's light, as a picture for the renderer: square roots of linear light."""
@@ -297,9 +327,10 @@ class Stage:
         """The cap of hair, with the scalp's colours."""
         raised = self._cap.raised(shot.vertices_mm, subject.hair_mm)
         placed = (raised @ shot.R_camera_head.T + shot.t_camera_head_mm).astype(np.float32)
-        mesh = Mesh(placed, self._cap.triangles, placed, uv=self._cap.uv, texture=texture)
+        canonical = self._cap.raised(self.head.vertices_mm, subject.hair_mm)
+        mesh = Mesh(placed, self._cap.triangles, canonical, uv=self._cap.uv, texture=texture)
         seen = renderer.render([mesh], shot.focal_px, shot.principal_px, supersample=2)
-        return Layer(seen.albedo**2, opacity * seen.alpha, seen.depth_mm)
+        return Layer(seen.albedo**2, opacity * seen.alpha, seen.depth_mm, seen.canonical_mm)
 
     def _sheet(self, renderer: Renderer, around: Surroundings, shot: Shot, opacity: float) -> Layer:
         """The photo's hair and dress, behind and before the head."""
@@ -312,7 +343,12 @@ class Stage:
         if shot.environment is not None:  # a sheet has no shape to be lit: it takes the mean of the light
             light = light * shot.environment.shade(np.array([[0.0, 0.3, 0.95]]) @ self._turn(shot).T)[0]
         opaque = look(around.sheet.alpha, at) * there * _unstretched(at, there) * opacity
-        return Layer(light, opaque, seen.depth_mm + _BEFORE_MM)
+        # hair is named by where it lies about this very head; dress is no part of it
+        depth = np.where(there, seen.depth_mm, 0.0)[..., None]
+        ray = self._rays(seen, shot)
+        places = (ray / ray[..., 2:] * depth - shot.t_camera_head_mm) @ shot.R_camera_head
+        places[~there | (places[..., 1] < _DRESS_MM)] = np.nan
+        return Layer(light, opaque, seen.depth_mm + _BEFORE_MM, places.astype(np.float32))
 
     def _lay_thing(
         self, renderer: Renderer, thing: Thing, shot: Shot, buffers: Buffers, colour: Floats, alpha: Floats

@@ -10,7 +10,9 @@ t_camera_head_mm), the coefficients, the data set, and what was drawn. KEY.npz h
 - canonical_q int16 (h, w, 3): the canonical point of the head at pixel (4 j + 2.5, 4 i + 2.5), -32768 where there is
   none; h and w are a quarter of the picture's;
 - part uint8 (h, w): its part, 255 where there is none;
-- covered (h w / 8,) bits: where something lies over the head, so that the maps tell of what is not seen there;
+- covered (h w / 8,) bits: where something lies over the head, so that these maps tell of what is not seen there;
+- places_q int16 (h, w, 3): the canonical point of what is seen there, hair about the head too; -32768 where it is
+  neither head nor hair;
 - sd_q uint8 (V,), of photos alone: standard deviation of xy along an axis, in sixteenths of a millimetre at the head.
   Renders are exact.
 
@@ -37,7 +39,7 @@ from anymark.engine.lens import Lens
 from anymark.errors import AnymarkError
 from anymark.files import atomic
 
-ENGINE = 5
+ENGINE = 6
 """Counts on whenever the same recipe gives other samples: no data set is begun by one and finished by another."""
 RECIPE = "recipe.json"
 """The file that says what a data set is made of, from its beginning."""
@@ -78,6 +80,9 @@ class Sample:
     """(S / 4, S / 4), -1 where there is none."""
     covered: npt.NDArray[np.bool_]
     """(S / 4, S / 4) where hair, dress, a hand or another thing lies over the head; unknown, and False, in photos."""
+    places_mm: npt.NDArray[np.floating]
+    """(S / 4, S / 4, 3) the canonical point of what is seen, NaN where it is neither head nor hair. Hair has its places
+    about the head. Photos show things before the head that this does not know of."""
     record: dict[str, Any]
     """The JSON file: focal_px, principal_px, R_camera_head, t_camera_head_mm, identity, expression, dataset, ..."""
     sd_mm: npt.NDArray[np.floating] | None = None
@@ -188,15 +193,15 @@ def _first_line(error: Exception) -> str:
 def _add(tar: tarfile.TarFile, sample: Sample) -> None:
     picture, arrays = io.BytesIO(), io.BytesIO()
     Image.fromarray(sample.image).save(picture, "JPEG", quality=_QUALITY, subsampling=0)
-    canonical = np.nan_to_num(quantised(sample.canonical_mm), nan=NOTHING).astype(np.int16)
     content: dict[str, Any] = {
         "vertices_q": quantised(sample.vertices_mm).astype(np.int16),
         "bones_q": quantised(sample.bones_mm).astype(np.int16),
         "xy_q": np.clip(np.round(sample.xy_px * QUANTUM), -FAR, FAR).astype(np.int32),
         "visible": np.packbits(sample.visible),
-        "canonical_q": canonical,
+        "canonical_q": np.nan_to_num(quantised(sample.canonical_mm), nan=NOTHING).astype(np.int16),
         "part": np.where(sample.part < 0, NO_PART, sample.part).astype(np.uint8),
         "covered": np.packbits(sample.covered),
+        "places_q": np.nan_to_num(quantised(sample.places_mm), nan=NOTHING).astype(np.int16),
     }
     if sample.sd_mm is not None:
         content["sd_q"] = np.clip(np.round(sample.sd_mm * SD_QUANTUM), 0, 255).astype(np.uint8)
@@ -212,10 +217,10 @@ def _sample(key: str, parts: dict[str, bytes]) -> Sample:
     with np.load(io.BytesIO(parts["npz"])) as arrays:
         vertices, bones, xy = (arrays[name].astype(np.float32) / QUANTUM for name in ("vertices_q", "bones_q", "xy_q"))
         visible = np.unpackbits(arrays["visible"], count=len(vertices)).astype(bool)
-        canonical, part = arrays["canonical_q"].astype(np.float32), arrays["part"].astype(np.int16)
+        canonical, places = (_map_mm(arrays[name]) for name in ("canonical_q", "places_q"))
+        part = arrays["part"].astype(np.int16)
         covered = np.unpackbits(arrays["covered"], count=part.size).astype(bool).reshape(part.shape)
         sd = arrays["sd_q"] / np.float32(SD_QUANTUM) if "sd_q" in arrays else None
-    canonical[canonical == NOTHING] = np.nan
     with Image.open(io.BytesIO(parts["jpg"])) as image:
         pixels = np.asarray(image.convert("RGB"))
     part[part == NO_PART] = -1
@@ -226,12 +231,18 @@ def _sample(key: str, parts: dict[str, bytes]) -> Sample:
         bones,
         xy,
         visible,
-        canonical / np.float32(QUANTUM),
+        canonical,
         part,
         covered,
+        places,
         json.loads(parts["json"]),
         sd,
     )
+
+
+def _map_mm(values: npt.NDArray[np.integer]) -> npt.NDArray[np.float32]:
+    """A map of points in steps, NaN where there is none."""
+    return np.where(values == NOTHING, np.float32(np.nan), values.astype(np.float32) / np.float32(QUANTUM))
 
 
 def quantised(values: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:

@@ -134,28 +134,11 @@ class Studio:
             AnymarkError: the photo cannot be read.
         """
         fitted = self.sets[source]
-        labels, i = fitted.labels, fitted.index[k]
-        photo, found = self.photo(source, k), fitted.fit[k : k + 1]
-        points = labels.points_px[i : i + 1]
+        points, found = fitted.labels.points_px[fitted.index[k]][None], fitted.fit[k : k + 1]
         straight = self.rig.vertices_mm(found.identity, found.expression)
         turns = aim_eyes(self.rig, found, straight, points[:, list(IRISES)])
         vertices = turned_eyes(self.rig, straight, turns).astype(np.float32)
-        placed = found.to_camera(vertices)[0].astype(np.float32)
-        focal, principal = float(found.camera.focal_px[0]), found.camera.principal_px[0]
-        mesh = Mesh(placed, self.head.triangles, self.head.vertices_mm)
-        depth = self.renderer(photo.shape[1], photo.shape[0]).render([mesh], focal, principal).depth_mm
-        valid = labels.valid_box_px[i]
-        source_view = Source(
-            photo,
-            valid,
-            placed,
-            self.fitter.vertices_px(found, vertices, points)[0],
-            vertex_normals(placed, self.head.triangles),
-            focal,
-            principal,
-            depth,
-            person_matte(photo, np.isfinite(depth), valid),
-        )
+        source_view = self.source(source, k, vertices)
         irises = np.concatenate([0.3 * points[0, c] + 0.7 * points[0, c + 1 : c + 5] for c in IRISES])
         subject = self.stage.take(source_view, found.R_camera_head[0], found.t_camera_head_mm[0], irises)
         return Taken(
@@ -166,6 +149,28 @@ class Studio:
             turns[0],
             *self.rest(found.identity[0]),
             float(fitted.residual()[k]),
+        )
+
+    def source(self, source: str, k: int, vertices_mm: npt.NDArray[np.float32]) -> Source:
+        """A set's k-th fitted photo, and where it shows the vertices (1, V, 3) of its head."""
+        fitted = self.sets[source]
+        labels, i = fitted.labels, fitted.index[k]
+        photo, found = self.photo(source, k), fitted.fit[k : k + 1]
+        placed = found.to_camera(vertices_mm)[0].astype(np.float32)
+        focal, principal = float(found.camera.focal_px[0]), found.camera.principal_px[0]
+        mesh = Mesh(placed, self.head.triangles, self.head.vertices_mm)
+        depth = self.renderer(photo.shape[1], photo.shape[0]).render([mesh], focal, principal).depth_mm
+        valid = labels.valid_box_px[i]
+        return Source(
+            photo,
+            valid,
+            placed,
+            self.fitter.vertices_px(found, vertices_mm, labels.points_px[i : i + 1])[0],
+            vertex_normals(placed, self.head.triangles),
+            focal,
+            principal,
+            depth,
+            person_matte(photo, np.isfinite(depth), valid),
         )
 
     def rest(self, identity: Array) -> tuple[Array, Array]:
@@ -304,7 +309,8 @@ class Studio:
         }
         record = {**said, "dataset": dataset, **_person(taken.identity, draw.expression)}
         bones, seen, over = posed_bones(taken.bones_mm, taken.rest_mm, vertices), picture.buffers, picture.occluded
-        return labelled(key, image, self.head, shot, bones, seen, record, occluded=over, lens=scene.lens)
+        places = picture.places_mm
+        return labelled(key, image, self.head, shot, bones, seen, places, record, occluded=over, lens=scene.lens)
 
     def things(self, taken: Taken, vertices: Array, rng: np.random.Generator) -> Sequence[Thing]:
         """Something before the face."""
@@ -385,7 +391,11 @@ class Studio:
         shot = Shot(vertices[0], found.R_camera_head[0], found.t_camera_head_mm[0], focal, principal)
         placed = found.to_camera(vertices)[0].astype(np.float32)
         mesh = Mesh(placed, self.head.triangles, self.head.vertices_mm, self.head.part)
-        buffers = self.renderer(self.size, self.size).render([mesh], focal, principal)
+        renderer = self.renderer(self.size, self.size)
+        buffers = renderer.render([mesh], focal, principal)
+        pose = shot.R_camera_head, shot.t_camera_head_mm
+        around = self.stage.surroundings(self.source(source, k, vertices), *pose)
+        places = self.stage.places(renderer, around, shot, buffers)
         record = {
             "dataset": "photos",
             **_person(found.identity[0], found.expression[0]),
@@ -396,7 +406,8 @@ class Studio:
         pixels = np.clip(image + 0.5, 0, 255).astype(np.uint8)
         rest, bones = self.rest(found.identity[0])
         bones = posed_bones(bones, rest, vertices[0])
-        sample = labelled(key, pixels, self.head, shot, bones, buffers, record, xy_px=xy, sd_mm=self.fitter.label_sd_mm)
+        sd_mm = self.fitter.label_sd_mm
+        sample = labelled(key, pixels, self.head, shot, bones, buffers, places, record, xy_px=xy, sd_mm=sd_mm)
         shown = ((xy >= inside[0]) & (xy <= inside[1])).all(1)  # nothing is seen in the padding
         return replace(sample, visible=sample.visible & shown)
 

@@ -32,9 +32,6 @@ Array = npt.NDArray[np.float64]
 LAYOUTS = {"68 landmarks": "ibug68", "500 landmarks": "dense-500", "50k landmarks": "dense-50k"}
 """As the paper's; those of `dense-50k` that lie on the rig."""
 
-JAW_OPEN = 0.3
-"""Weight of ICT-FaceKit's jawOpen in the canonical head."""
-
 
 @dataclass(frozen=True, eq=False)
 class Shot:
@@ -43,12 +40,6 @@ class Shot:
     name: str
     cameras: tuple[tuple[Sample, ...], ...]
     """The frames of each camera."""
-
-
-def ict_on_head(rig: Rig) -> RigOnHead:
-    """ICT-FaceKit on the canonical head, which was made of it."""
-    weights = JAW_OPEN * (np.array(rig.expression_names) == "jawOpen")
-    return RigOnHead(rig, rig.vertices_mm(np.zeros(len(rig.identity_mm)), weights))
 
 
 def read_shots(folder: Path) -> Iterator[Shot]:

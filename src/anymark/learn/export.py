@@ -131,16 +131,18 @@ def export_landmarker(
         with torch.no_grad():
             dataset = model.codes(torch.tensor([last]))[0]
             if model.crop is not None:
-                _export(CropGraph(model.crop), {"image": window}, ["crop"], {"image": {0: batch}}, folder / CROP)
+                export_graph(CropGraph(model.crop), {"image": window}, ["crop"], {"image": {0: batch}}, folder / CROP)
             encode, query, decode = EncodeGraph(model), QueryGraph(model), DecodeGraph(model)
-            _export(encode, {"image": crop}, ["code", "camera"], {"image": {0: batch}}, folder / ENCODE)
+            export_graph(encode, {"image": crop}, ["code", "camera"], {"image": {0: batch}}, folder / ENCODE)
             asked = {"points_mm": points, "dataset": dataset}
-            _export(query, asked, ["deformed_mm", "query"], {"points_mm": {0: count}, "dataset": None}, folder / QUERY)
+            export_graph(
+                query, asked, ["deformed_mm", "query"], {"points_mm": {0: count}, "dataset": None}, folder / QUERY
+            )
             inputs: dict[str, Tensor] = dict(
                 zip(("code", "camera", "points_mm", "query"), (*encode(crop), *query(**asked)), strict=True)
             )
             shapes = {key: {0: batch if key in ("code", "camera") else count} for key in inputs}
-            _export(decode, inputs, ["landmarks"], shapes, folder / DECODE)
+            export_graph(decode, inputs, ["landmarks"], shapes, folder / DECODE)
             seen = crop.permute(0, 3, 1, 2).float() / 255
             answer = model(window.permute(0, 3, 1, 2).float() / 255, lambda _: seen, points[None], torch.tensor([last]))
             want_theta, want = answer.theta.numpy(), joined(answer).numpy()
@@ -227,7 +229,7 @@ def write_card(folder: Path, card: Mapping[str, Any]) -> None:
     (folder / "card.json").write_text(json.dumps({**card, "files": files}, indent=2, ensure_ascii=False) + "\n")
 
 
-def _export(
+def export_graph(
     graph: nn.Module, inputs: dict[str, Tensor], outputs: list[str], shapes: dict[str, Any], path: Path
 ) -> None:
     with warnings.catch_warnings():

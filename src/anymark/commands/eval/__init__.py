@@ -8,13 +8,16 @@ from typing import Annotated
 
 from tyro.conf import OmitArgPrefixes, OmitSubcommandPrefixes, subcommand
 
+from anymark.commands.eval.across import Across
 from anymark.commands.eval.aflw2000_3d import Aflw20003d
 from anymark.commands.eval.anatomy import Anatomy
 from anymark.commands.eval.capture import Capture
 from anymark.commands.eval.cofw68 import Cofw68
 from anymark.commands.eval.face_synthetics import FaceSynthetics
 from anymark.commands.eval.facelab189 import Facelab189
+from anymark.commands.eval.headtrack import Headtrack
 from anymark.commands.eval.markers import Markers
+from anymark.commands.eval.pairs import Pairs
 from anymark.commands.eval.photos import Photos
 from anymark.commands.eval.points import Points
 from anymark.commands.eval.pose import Pose
@@ -54,6 +57,9 @@ class Eval:
             | Annotated[Segment, subcommand("segment")]
             | Annotated[Anatomy, subcommand("anatomy")]
             | Annotated[Capture, subcommand("capture")]
+            | Annotated[Pairs, subcommand("pairs")]
+            | Annotated[Across, subcommand("across")]
+            | Annotated[Headtrack, subcommand("headtrack")]
         ]
     ]
 

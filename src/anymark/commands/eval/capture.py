@@ -9,10 +9,11 @@ from typing import Annotated
 import numpy as np
 from tyro.conf import Positional, arg
 
+from anymark.apps.rigs import ict_on_head
 from anymark.commands.detect import show_progress
 from anymark.commands.eval.measurement import Measured, Measurement
 from anymark.engine.samples import read_index
-from anymark.evaluate.captured import capture_details, capture_rate, captured_errors, ict_on_head, read_shots
+from anymark.evaluate.captured import capture_details, capture_rate, captured_errors, read_shots
 from anymark.fit import Rig
 
 

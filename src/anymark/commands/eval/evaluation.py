@@ -15,6 +15,7 @@ from tyro.conf import arg
 from anymark.apps.calibrate import calibrate
 from anymark.canonical import Layout, load_layout
 from anymark.commands.detect import show_progress
+from anymark.detect.dense import DENSE
 from anymark.detect.detector import Detector
 from anymark.detect.write import write_image
 from anymark.errors import AnymarkError
@@ -45,6 +46,8 @@ class Evaluation(ABC):
     """Landmark model."""
     locator: Annotated[str, arg(metavar="NAME|DIR")] = "locator"
     """Model that finds the heads, for --boxes locate."""
+    refine: bool = False
+    """Let the dense model have a say, as in anymark detect --refine."""
     threads: Annotated[int | None, arg(metavar="N")] = None
     """Threads of each network; all cores by default."""
     threshold: Annotated[float | None, arg(metavar="T")] = None
@@ -76,7 +79,7 @@ class Evaluation(ABC):
         check_limits(self.limit, self.threads)
         benchmark = self.read() if self.limit is None else self.read().limited(self.limit)
         threshold = benchmark.threshold if self.threshold is None else self.threshold
-        detector = Detector(self.model, self.locator, threads=self.threads)
+        detector = Detector(self.model, self.locator, threads=self.threads, refine=DENSE if self.refine else None)
         detector.landmarker.load()
         if self.boxes == "locate":
             detector.locator.load()
@@ -86,6 +89,7 @@ class Evaluation(ABC):
             "host": host(),
             "model": self.model,
             "locator": self.locator if self.boxes == "locate" else None,
+            "refined": self.refine,
             "boxes": self.boxes,
             "calibrated_on": len(benchmark.calibration),
         }

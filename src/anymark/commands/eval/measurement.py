@@ -12,6 +12,7 @@ from tyro.conf import arg
 
 from anymark.commands.detect import show_progress
 from anymark.commands.eval.evaluation import check_limits, say_notes
+from anymark.detect.dense import DENSE
 from anymark.detect.detector import Detector
 from anymark.evaluate.bench import host
 from anymark.evaluate.benchmark import Benchmark
@@ -45,6 +46,8 @@ class Measurement(ABC):
     """Measure on so many photos or samples only, spread evenly; of videos, on the first so many frames of each."""
     model: Annotated[str, arg(metavar="NAME|DIR")] = "small"
     """Landmark model."""
+    refine: bool = False
+    """Let the dense model have a say in landmarks, as in anymark detect --refine."""
     threads: Annotated[int | None, arg(metavar="N")] = None
     """Threads of each network; all cores by default."""
     json: Annotated[Path | None, arg(metavar="FILE")] = None
@@ -75,13 +78,14 @@ class Measurement(ABC):
         if self.json is not None:
             details = {detail.title: detail.rows for detail in measured.details}
             settings = {"measured on": measured.what, "host": host(), "model": self.model, "details": details}
+            settings |= {"refined": True} if self.refine else {}
             write_json(self.json, plain({**settings, **measured.further, "notes": notes}), indent=2)
         print(measured.last_line)
         return 2 if measured.left_out else 0
 
     def detector(self, locator: str = "locator") -> Detector:
         """The model, its networks loaded."""
-        detector = Detector(self.model, locator, threads=self.threads)
+        detector = Detector(self.model, locator, threads=self.threads, refine=DENSE if self.refine else None)
         detector.landmarker.load()
         return detector
 

@@ -6,7 +6,7 @@ Each effect touches a random part of the batch, so that a step costs little and 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from jaxtyping import Bool, Float
@@ -50,6 +50,10 @@ class AppearanceConfig:
         chances = ("grey", "light", "blur", "motion", "low_resolution", "noise", "jpeg", "patch")
         check_numbers(self, *chances, least=0, most=1)
         check_numbers(self, "brightness", "contrast", "saturation", "hue_deg", "tint", "noise_level", least=0)
+
+
+NO_DEGRADATION = AppearanceConfig(*[0.0] * len(fields(AppearanceConfig)))
+"""Pictures as they are."""
 
 
 def _chance(n: int, p: float, generator: Generator, device: torch.device) -> Tensor:

@@ -221,8 +221,11 @@ def start_from(model: nn.Module, path: Path) -> list[str]:
     for key in own.keys() - state.keys():  # S learns faster from an encoder that knows heads
         if key.startswith("crop.encoder.") and key.removeprefix("crop.") in state:
             state[key] = state[key.removeprefix("crop.")]
+    for key in own.keys() - state.keys():  # a dense model starts from the encoder of a landmark model
+        if key.startswith("embedder.") and key.removeprefix("embedder.") in state:
+            state[key] = state[key.removeprefix("embedder.")]
     fits = {key: value for key, value in state.items() if key in own and value.shape == own[key].shape}
-    if not any(key.startswith("encoder.") for key in fits):
+    if not any("encoder." in key for key in fits):
         raise AnymarkError(f"{path}: weights of another model (nothing of its encoder fits)")
     model.load_state_dict({**own, **fits})
     return sorted(own.keys() - fits.keys())

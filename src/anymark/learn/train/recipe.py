@@ -12,7 +12,9 @@ from anymark.learn.data.appearance import AppearanceConfig
 from anymark.learn.data.geometry import GeometryConfig
 from anymark.learn.data.scenes import SceneConfig
 from anymark.learn.models.crop import CropConfig
+from anymark.learn.models.cube import CubeConfig
 from anymark.learn.models.deformer import DeformerConfig
+from anymark.learn.models.embedder import EmbedderConfig
 from anymark.learn.models.encoder import EncoderConfig
 from anymark.learn.models.landmarker import ModelConfig
 from anymark.learn.models.locator import MULTIPLE, LocatorConfig
@@ -163,7 +165,77 @@ class LocatorRecipe:
     card: CardConfig = field(default_factory=CardConfig)
 
 
-Recipe = LandmarkRecipe | LocatorRecipe
+@dataclass(frozen=True)
+class DenseData:
+    """What a dense model learns from."""
+
+    shards: dict[str, float] = field(default_factory=dict)
+    """Folder of `anymark data build` -> share of the heads. Pairs and sequences show each head twice; a photo stands
+    for both views itself."""
+    held_out_shards: tuple[str, ...] = ()
+    """Such folders of held-out photos, to score on."""
+    held_out: int = 512
+    """Samples of each of these, at most."""
+    window_scale: float = 2.0
+    """Side of the window over the longer side of the face's box: hair and chin must be inside."""
+    places: int = 512
+    """Labelled places a view, half of them on the head."""
+    matches: int = 48
+    """P, pairs of points that two views are told to be the same."""
+    apart: float = 0.05
+    """Least distance of these in the first view, in its sides."""
+    backgrounds: int = 20
+    """Views of each panorama, as many painted textures times three."""
+    empty: float = 0.03
+    """Share of views that show no head at all."""
+
+    def __post_init__(self) -> None:
+        check_numbers(self, "shards", "window_scale", least=ABOVE_0)
+        check_numbers(self, "held_out", "places", "matches", least=2)
+        check_numbers(self, "apart", "empty", least=0, most=1)
+        check_numbers(self, "backgrounds", least=0)
+
+
+@dataclass(frozen=True)
+class DenseLossConfig:
+    """Weights of the terms; 0 leaves one out."""
+
+    landmarks: float = 1.0
+    """Labelled places lie where the canonical head has them: a likelihood, from which the spread comes."""
+    contrast: float = 0.05
+    """Features of matches are alike, those of other points orthogonal,"""
+    kind: Literal["frobenius", "info-nce"] = "frobenius"
+    """as the paper writes it, or with a temperature and a softmax."""
+    regions: float = 0.3
+    """Features tell the parts of the head apart."""
+    head: float = 1.0
+    """Head and hair, or neither."""
+
+    def __post_init__(self) -> None:
+        check_numbers(self, "landmarks", "contrast", "regions", "head", least=0)
+
+    @property
+    def needs_cube(self) -> bool:
+        """Whether features are asked for."""
+        return self.contrast > 0 or self.regions > 0
+
+
+@dataclass(frozen=True)
+class DenseRecipe:
+    """A dense model."""
+
+    kind: Literal["dense"] = "dense"
+    embedder: EmbedderConfig = field(default_factory=EmbedderConfig)
+    cube: CubeConfig = field(default_factory=CubeConfig)
+    data: DenseData = field(default_factory=DenseData)
+    geometry: GeometryConfig = field(default_factory=GeometryConfig)
+    appearance: AppearanceConfig = field(default_factory=AppearanceConfig)
+    loss: DenseLossConfig = field(default_factory=DenseLossConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    card: CardConfig = field(default_factory=CardConfig)
+
+
+Recipe = LandmarkRecipe | LocatorRecipe | DenseRecipe
 
 
 def load_recipe(path: Path) -> Recipe:
@@ -173,7 +245,7 @@ def load_recipe(path: Path) -> Recipe:
         AnymarkError: the file is missing, is not TOML, or holds a key or value that does not fit.
     """
     table = read_toml(path)
-    kinds: dict[str, type[Recipe]] = {"landmarks": LandmarkRecipe, "locator": LocatorRecipe}
+    kinds: dict[str, type[Recipe]] = {"landmarks": LandmarkRecipe, "locator": LocatorRecipe, "dense": DenseRecipe}
     kind = table.get("kind", "landmarks")
     if kind not in kinds:
         raise AnymarkError(f"{path}: kind {kind!r} is none of {', '.join(kinds)}")

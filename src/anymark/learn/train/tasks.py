@@ -27,11 +27,13 @@ from anymark.learn.cards import data_entries, shard_entries
 from anymark.learn.data.geometry import identity
 from anymark.learn.data.landmarks import LandmarkSet
 from anymark.learn.export import check_replaceable, export_landmarker
+from anymark.learn.export_dense import export_dense_run
 from anymark.learn.export_locator import export_locator_run
+from anymark.learn.train.dense import DenseTask
 from anymark.learn.train.landmarks import LandmarkTask, look_at, plain_views, predict_photos
 from anymark.learn.train.locator import LocatorTask
 from anymark.learn.train.loop import RECIPE, Task, load_weights, trained_steps
-from anymark.learn.train.recipe import WEIGHTS, LandmarkRecipe, LocatorRecipe, Recipe, load_recipe
+from anymark.learn.train.recipe import WEIGHTS, DenseRecipe, LandmarkRecipe, LocatorRecipe, Recipe, load_recipe
 
 CHECKED_WINDOWS = 8
 """Held-out windows that an exported model is checked on, at least; and two of each photo set."""
@@ -52,6 +54,8 @@ def build_task(recipe: Recipe, photos: Path, cache: Path | None, limit: int | No
     """The task of a recipe's kind, with its data loaded."""
     if isinstance(recipe, LocatorRecipe):
         return LocatorTask(recipe, photos, cache, limit)
+    if isinstance(recipe, DenseRecipe):
+        return DenseTask(recipe, photos, limit)
     return LandmarkTask(recipe, photos, cache, limit)
 
 
@@ -67,6 +71,8 @@ def export_run(run: Path, out: Path, name: str, photos: Path, cache: Path | None
     recipe = load_recipe(run / RECIPE)
     if isinstance(recipe, LocatorRecipe):
         return export_locator_run(run, recipe, out, name, photos, cache)
+    if isinstance(recipe, DenseRecipe):
+        return export_dense_run(run, recipe, out, name, photos)
     task = LandmarkTask(recipe, photos, cache, limit=CALIBRATION_PHOTOS)
     load_weights(task.model, run / WEIGHTS)
     task.to(torch.device("cpu"))

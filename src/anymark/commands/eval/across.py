@@ -1,0 +1,72 @@
+"""`anymark eval across`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+from tyro.conf import arg
+
+from anymark.commands.detect import show_progress
+from anymark.commands.eval.measurement import Measured, Measurement
+from anymark.detect.dense import DENSE, DenseNetwork
+from anymark.detect.model import Model
+from anymark.errors import AnymarkError
+from anymark.evaluate.benchmark import shared_folder
+from anymark.evaluate.carriers import carriers
+from anymark.evaluate.correspondence import across_people, read_people, through_smiles
+from anymark.evaluate.photo_sets import FACELAB_ANNOTATED, FACELAB_REGIONS, read_facelab189
+from anymark.evaluate.report import Detail
+
+
+@dataclass(kw_only=True)
+class Across(Measurement):
+    """Points carried from each person to each other: 189 annotated ones of the Face Research Lab London Set; and
+    through a smile. Errors are over the eyes' distance."""
+
+    root: Annotated[Path | None, arg(metavar="DIR")] = None
+    """Folder that holds points.npz, neutral/ and smiling/; ../shared/benchmarks/facelab189 by default."""
+    dense: Annotated[str, arg(metavar="NAME|DIR")] = DENSE
+    """Dense model."""
+
+    def measure(self) -> Measured:
+        """See `anymark.evaluate.correspondence`."""
+        network, detector = DenseNetwork(Model(self.dense, "dense", threads=self.threads)), self.detector("locator")
+        root = shared_folder(self.root, "benchmarks/facelab189", "--root DIR")
+        if self.limit is not None and self.limit < 2:
+            raise AnymarkError("--limit: two people are needed")
+        people = read_people(read_facelab189(root, FACELAB_ANNOTATED), root, detector, network, self.limit)
+        who, missing = carriers(mediapipe=True)
+        rows: dict[str, dict[str, float]] = {}
+        regions: dict[str, dict[str, float]] = {name: {} for name in FACELAB_REGIONS}
+        for i, each in enumerate(who):
+            show_progress(i, len(who))
+            errors = across_people(people, each)
+            smiles = through_smiles(people, each)
+            own = errors[~np.eye(len(errors), dtype=bool)]
+            there = np.isfinite(own)
+            rows[each.name] = {
+                "mean": float(own[there].mean()),
+                "median": float(np.median(own)),
+                "median point": float(np.median(np.where(there, own, np.nan).mean(0))),
+                "through a smile": float(smiles[np.isfinite(smiles)].mean()),
+                "missed": float((~there).mean()),
+            }
+            for name, parts in FACELAB_REGIONS.items():
+                index = np.concatenate([np.arange(*ends) for ends in parts])
+                some = own[:, index]
+                regions[name][each.name] = float(some[np.isfinite(some)].mean())
+        show_progress(len(who), len(who))
+        count = len(people.names)
+        ours = rows["dense"]["mean"]
+        return Measured(
+            what=f"{count} people, dense model {self.dense}",
+            details=(
+                Detail(f"{count * (count - 1)} pairs of people: errors, % of the eyes' distance", rows, percent=True),
+                Detail("by region, %", regions, percent=True),
+            ),
+            last_line=f"mean error {100 * ours:.2f} % of the eyes' distance (n={count * (count - 1)})",
+            notes=tuple(missing),
+        )

@@ -57,6 +57,7 @@ COMMANDS = {
     "bench": Entry("anymark.commands.bench:Bench", "time every stage, cold start and queries a frame"),
     "data": Entry("anymark.commands.data:Data", "make photos and labels to learn from", extra="data"),
     "train": Entry("anymark.commands.train:Train", "learn a model from a recipe", extra="train"),
+    "import": Entry("anymark.commands.import_model:ImportModel", "make DenseMarks' own weights a model", extra="train"),
     "export": Entry("anymark.commands.export:Export", "make a trained run a model that detect loads", extra="train"),
 }
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from anymark.apps.flame import FLAME_UNIT_MM, read_flame
 from anymark.canonical import CanonicalHead, Layout, load_layout
 from anymark.canonical.head import SKIN, closest_on_triangles
 from anymark.canonical.kriging import extension_weights
@@ -83,8 +84,8 @@ def load_rig(path: Path | str, unit_mm: float = 10.0, landmarks: Path | str | No
         path: An .npz with neutral (V, 3), expression (E, V, 3), if there are any identity (I, V, 3) and
             expression_names (E,), triangles (T, 3) and either canonical_mm (V, 3) or ibug68 (68,), shapes being offsets
             from the neutral. Or a folder of .obj files of one topology: one called neutral, identities, and the others,
-            which are expressions under their files' names.
-        unit_mm: Millimetres of one unit of the shapes; canonical_mm has its own.
+            which are expressions under their files' names. Or FLAME's .pkl, see `read_flame`, with landmarks.
+        unit_mm: Millimetres of one unit of the shapes; canonical_mm has its own, and FLAME is in metres.
         landmarks: A file of the 68 vertex ids, if the rig does not name them: numbers, from 0, in any text or JSON. In
             a folder, landmarks.txt or vertex_indices.json is taken if it is there.
 
@@ -94,7 +95,10 @@ def load_rig(path: Path | str, unit_mm: float = 10.0, landmarks: Path | str | No
     path = Path(path)
     if not unit_mm > 0:
         raise AnymarkError(f"unit_mm {unit_mm}: must be above 0")
-    content = _read_folder(path) if path.is_dir() else _read_npz(path)
+    if path.suffix.lower() == ".pkl":
+        content, unit_mm = read_flame(path), FLAME_UNIT_MM
+    else:
+        content = _read_folder(path) if path.is_dir() else _read_npz(path)
     try:
         neutral = unit_mm * np.asarray(content["neutral"], np.float64)
         none = np.zeros((0, *neutral.shape))

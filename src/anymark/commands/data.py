@@ -10,6 +10,7 @@ from tyro.conf import OmitArgPrefixes, OmitSubcommandPrefixes, subcommand
 from anymark.commands.data_build import Build
 from anymark.commands.data_label import Label
 from anymark.commands.data_show import Show
+from anymark.commands.data_tracks import DataTracks
 
 
 @dataclass
@@ -21,6 +22,7 @@ class Data:
             Annotated[Label, subcommand("label")]
             | Annotated[Build, subcommand("build")]
             | Annotated[Show, subcommand("show")]
+            | Annotated[DataTracks, subcommand("tracks")]
         ]
     ]
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from datetime import date
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -14,9 +17,9 @@ from torch import Generator, Tensor, nn
 from anymark.canonical.frame import CUBE_SIDE_MM
 from anymark.detect.model import CARD_FORMATS
 from anymark.errors import AnymarkError
+from anymark.learn.calibrate_dense import calibrate
 from anymark.learn.cards import shard_entries
 from anymark.learn.export import export_graph, model_folder, write_card
-from anymark.learn.models.embedder import Embedder
 from anymark.learn.train.dense import DenseTask
 from anymark.learn.train.loop import load_weights, trained_steps
 from anymark.learn.train.recipe import WEIGHTS, DenseRecipe
@@ -28,9 +31,9 @@ CHECKED = 4
 
 
 class DenseGraph(nn.Module):
-    """Pictures as bytes -> millimetres on the canonical cube, logit of the head and log of the spread."""
+    """Pictures as bytes -> places in the canonical cube, logit of the head and log of the spread."""
 
-    def __init__(self, embedder: Embedder) -> None:
+    def __init__(self, embedder: nn.Module) -> None:
         super().__init__()
         self.embedder = embedder
 
@@ -52,38 +55,74 @@ def export_dense_run(run: Path, recipe: DenseRecipe, out: Path, name: str, photo
     with torch.no_grad():
         metrics = task.evaluate(model)
         batch = (task.held_out or [task.sampler])[0].draw(CHECKED, Generator().manual_seed(1))
-        pictures = (batch.image * 255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous()
-        want = DenseGraph(model.embedder)(pictures).numpy()
+    pictures = (batch.image * 255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous().numpy()
     known = recipe.card.known_sources
+    return write_dense_model(
+        model.embedder,
+        out,
+        pictures,
+        {
+            "name": name,
+            "backbone": recipe.embedder.backbone,
+            "neck": recipe.embedder.neck,
+            "input_size": recipe.embedder.input_size,
+            "window_scale": recipe.data.window_scale,
+            "licence": recipe.card.licence,
+            "data": shard_entries(photos, recipe.data.shards, known, []),
+            "labels": recipe.card.labels,
+            **({} if recipe.train.init is None else {"started_from": recipe.train.init}),
+            "metrics": {"held-out views, boxes of the labels": {k: round(v, 4) for k, v in metrics.items()}},
+            "steps": trained_steps(run / WEIGHTS),
+            "batch": recipe.train.batch,
+        },
+        model.state_dict(),
+        lambda folder: calibrate(folder, list(recipe.data.shards), photos),
+    )
+
+
+def write_dense_model(
+    embedder: nn.Module,
+    out: Path,
+    pictures: UInt8[np.ndarray, "B S S 3"],
+    card: Mapping[str, Any],
+    state: Mapping[str, Tensor] | None = None,
+    finish: Callable[[Path], dict[str, Any]] | None = None,
+) -> Path:
+    """A dense model's folder, checked against torch.
+
+    Args:
+        pictures: to check it on. card: what it says beside what follows from the network.
+        state: the weights to train on from, where there are more than the embedder's.
+        finish: what of the card follows from the finished model.
+
+    Raises:
+        AnymarkError: the graph disagrees with torch, or `out` holds what is no model.
+    """
+    graph = DenseGraph(embedder.cpu().eval())
+    image = torch.from_numpy(pictures)
+    with torch.no_grad():
+        want = graph(image).numpy()
     with model_folder(out) as folder:
         shapes = {"image": {0: torch.export.Dim("batch", min=1, max=4096)}}
-        export_graph(DenseGraph(model.embedder), {"image": pictures}, ["dense"], shapes, folder / DENSE)
+        export_graph(graph, {"image": image}, ["dense"], shapes, folder / DENSE)
         session = onnxruntime.InferenceSession(folder / DENSE, providers=["CPUExecutionProvider"])
-        found = np.asarray(session.run(None, {"image": pictures.numpy()})[0])
+        found = np.asarray(session.run(None, {"image": pictures})[0])
         units = np.array([*3 * [CUBE_SIDE_MM], 1, 1])[:, None, None]
-        worst_mm = float((np.abs(found - want) * units)[:, :, want[0, 3] > 0].max(initial=0))
+        away = (np.abs(found - want) * units).max(1)
+        worst_mm = float(away[want[:, 3] > 0].max(initial=0))
         if not worst_mm <= TOLERANCE_MM:
-            raise AnymarkError(f"{name}: the exported model differs from torch by {worst_mm:.2g} mm")
-        (folder / WEIGHTS).write_bytes(save({k: v.contiguous() for k, v in model.state_dict().items()}))
-        write_card(
-            folder,
-            {
-                "format": CARD_FORMATS["dense"],
-                "kind": "dense",
-                "name": name,
-                "backbone": recipe.embedder.backbone,
-                "neck": recipe.embedder.neck,
-                "input_size": recipe.embedder.input_size,
-                "window_scale": recipe.data.window_scale,
-                "parameters": sum(p.numel() for p in model.embedder.parameters()),
-                "licence": recipe.card.licence,
-                "data": shard_entries(photos, recipe.data.shards, known, []),
-                "labels": recipe.card.labels,
-                **({} if recipe.train.init is None else {"started_from": recipe.train.init}),
-                "metrics": {"held-out views, boxes of the labels": {k: round(v, 4) for k, v in metrics.items()}},
-                "steps": trained_steps(run / WEIGHTS),
-                "batch": recipe.train.batch,
-                "onnx_difference_mm": round(worst_mm, 5),
-            },
-        )
+            raise AnymarkError(f"{card['name']}: the exported model differs from torch by {worst_mm:.2g} mm")
+        weights = embedder.state_dict() if state is None else state
+        (folder / WEIGHTS).write_bytes(save({k: v.contiguous() for k, v in weights.items()}))
+        said = {
+            "format": CARD_FORMATS["dense"],
+            "kind": "dense",
+            **card,
+            "parameters": sum(p.numel() for p in embedder.parameters()),
+            "exported": date.today().isoformat(),
+            "onnx_difference_mm": round(worst_mm, 5),
+        }
+        write_card(folder, said)
+        if finish is not None:
+            write_card(folder, said | finish(folder))
     return out

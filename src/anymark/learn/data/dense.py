@@ -19,6 +19,7 @@ from anymark.canonical.face_mesh import FACE_MESH_POINTS
 from anymark.canonical.frame import CUBE_CENTRE_MM, CUBE_SIDE_MM, uvw_to_mm
 from anymark.canonical.posed import points_on
 from anymark.engine.samples import COARSE, NOTHING, QUANTUM, Sample, finished_shards, quantised, read_index, read_shards
+from anymark.engine.tracked_clips import SUFFIX, TrackedClip
 from anymark.errors import AnymarkError
 from anymark.evaluate.photo_files import FACE_MESH_LAYOUT
 from anymark.learn.data.appearance import AppearanceConfig, degrade, occlude
@@ -95,6 +96,46 @@ def load_dense(folder: Path, *, weight: float = 1.0, limit: int | None = None) -
         spread_mm=torch.from_numpy(_spread_table(sd_mm)),
         weight=weight,
         **{key: torch.from_numpy(array) for key, array in arrays.items()},
+    )
+
+
+def load_tracks(folder: Path, *, weight: float = 1.0) -> DenseSet:
+    """The clips that `anymark data tracks` wrote: matches alone, and no word on where they are on the head.
+
+    Raises:
+        AnymarkError: there are none, or one is damaged.
+    """
+    paths = sorted(folder.glob(f"*{SUFFIX}"))
+    if not paths:
+        raise AnymarkError(f"{folder}: no clips of anymark data tracks")
+    clips = [TrackedClip.load(path) for path in paths]
+    side = clips[0].frames.shape[1]
+    if any(clip.frames.shape[1:] != (side, side, 3) for clip in clips):
+        raise AnymarkError(f"{folder}: clips of different sizes")
+    most = max(clip.xy_px.shape[1] for clip in clips)
+    counts = np.array([len(clip.frames) for clip in clips])
+    cells = (int(counts.sum()), side // COARSE, side // COARSE)
+
+    def padded(clip: TrackedClip, key: str) -> npt.NDArray[Any]:
+        array = getattr(clip, key)
+        return np.pad(array, [(0, 0), (0, most - array.shape[1]), *[(0, 0)] * (array.ndim - 2)])
+
+    def joined(key: str) -> Tensor:
+        return torch.from_numpy(np.concatenate([getattr(clip, key) for clip in clips]))
+
+    return DenseSet(
+        source=folder.name,
+        images=joined("frames").permute(0, 3, 1, 2).contiguous(),
+        places_q=torch.full((*cells, 3), NOTHING, dtype=torch.int16),
+        region=torch.full(cells, UNKNOWN, dtype=torch.uint8),
+        xy_px=torch.from_numpy(np.concatenate([padded(clip, "xy_px") for clip in clips])),
+        visible=torch.from_numpy(np.concatenate([padded(clip, "visible") for clip in clips])),
+        box_px=joined("box_px"),
+        valid_box_px=joined("valid_box_px"),
+        first=torch.from_numpy(np.cumsum(counts) - counts),
+        count=torch.from_numpy(counts),
+        spread_mm=torch.from_numpy(_spread_table(None)),
+        weight=weight,
     )
 
 

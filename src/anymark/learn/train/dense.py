@@ -21,11 +21,28 @@ from anymark.canonical.frame import CUBE_SIDE_MM
 from anymark.errors import AnymarkError
 from anymark.learn.data.appearance import NO_DEGRADATION, AppearanceConfig
 from anymark.learn.data.backgrounds import load_backgrounds, panorama_folder
-from anymark.learn.data.dense import NO_HEAD, REGIONS, UNKNOWN, DenseBatch, DenseSampler, DenseSet, load_dense
+from anymark.learn.data.dense import (
+    NO_HEAD,
+    REGIONS,
+    UNKNOWN,
+    DenseBatch,
+    DenseSampler,
+    DenseSet,
+    load_dense,
+    load_tracks,
+)
 from anymark.learn.data.geometry import NO_AUGMENTATION, GeometryConfig
 from anymark.learn.models.cube import LatentCube, look_up
 from anymark.learn.models.embedder import Embedder, Embedding
-from anymark.learn.train.recipe import DenseLossConfig, DenseRecipe
+from anymark.learn.train.closing import QueryModel, closing_loss, load_query
+from anymark.learn.train.recipe import (
+    DenseLossConfig,
+    DenseRecipe,
+    LandmarkRecipe,
+    find_file,
+    find_init,
+    load_recipe,
+)
 
 LEAST_LOG_SPREAD = -0.7
 """Half a millimetre: below it spread is noise; the bound keeps the loss finite."""
@@ -42,11 +59,12 @@ EVALUATED = 64
 
 
 class DenseModel(nn.Module):
-    """The embedder, which run time keeps, and the cube that it learns with."""
+    """The embedder, which run time keeps, the cube that it learns with, and the query model of the round trip."""
 
-    def __init__(self, recipe: DenseRecipe) -> None:
+    def __init__(self, recipe: DenseRecipe, query: QueryModel | None = None) -> None:
         super().__init__()
         self.embedder = Embedder(recipe.embedder)
+        self.query = query
         self.cube = LatentCube(recipe.cube, REGIONS - 1) if recipe.loss.needs_cube else None
 
     def forward(self, image: Float[Tensor, "V 3 S S"]) -> tuple[Embedding, Tensor | None]:
@@ -61,13 +79,15 @@ class DenseTask:
         AnymarkError: no data, or none of it finished.
     """
 
-    def __init__(self, recipe: DenseRecipe, photos: Path, limit: int | None = None) -> None:
+    def __init__(
+        self, recipe: DenseRecipe, photos: Path, limit: int | None = None, folder: Path = Path("recipes")
+    ) -> None:
         data = recipe.data
-        if not data.shards:
-            raise AnymarkError("the recipe names no data.shards")
+        if not data.shards and not data.tracks:
+            raise AnymarkError("the recipe names no data.shards and no data.tracks")
         self.recipe = recipe
         torch.manual_seed(recipe.train.seed)
-        self.model = DenseModel(recipe)
+        self.model = DenseModel(recipe, _query_of(recipe, folder) if recipe.loss.closing else None)
         if recipe.loss.contrast and data.matches > recipe.cube.features:
             print(
                 f"anymark: data.matches {data.matches} above cube.features {recipe.cube.features}: rows cannot all be "
@@ -75,6 +95,7 @@ class DenseTask:
                 file=sys.stderr,
             )
         self._train = [load_dense(Path(f), weight=w, limit=limit) for f, w in data.shards.items()]
+        self._train += [load_tracks(Path(f), weight=w) for f, w in data.tracks.items()]
         self._held_out = [load_dense(Path(f), limit=data.held_out) for f in data.held_out_shards]
         self._backgrounds = load_backgrounds(
             panorama_folder(photos), None, data.backgrounds, 3 * data.backgrounds, BACKGROUND_PX, seed=1
@@ -102,11 +123,19 @@ class DenseTask:
         )
 
     def draw(self, batch: int, generator: Generator) -> DenseBatch:
+        self._generator = generator  # of the step: the round trip draws its points from it
         return self.sampler.draw(batch, generator)
 
     def loss(self, model: Callable[..., Any], batch: DenseBatch) -> Tensor:
         found, smooth = model(batch.image)
-        return dense_loss(found, smooth, batch, self.recipe.loss, self.model.cube)
+        loss = dense_loss(found, smooth, batch, self.recipe.loss, self.model.cube)
+        if self.model.query is None:
+            return loss
+        closing = self.recipe.closing
+        some = slice(0, max(1, round(closing.share * len(batch.image))))
+        part = Embedding(*(x[some] for x in found))
+        gap = closing_loss(self.model.query, batch.image[some], part, closing.points, self._generator)
+        return loss + self.recipe.loss.closing * gap
 
     def evaluate(self, model: nn.Module) -> dict[str, float]:
         """Of held-out views: how far off places on the head are, how often head is told from what is none, and how far
@@ -132,6 +161,20 @@ class DenseTask:
             "two views apart mm": float(torch.cat(apart).mean()),
             "head right %": 100 * float(torch.cat(right).float().mean()),
         }
+
+
+def _query_of(recipe: DenseRecipe, folder: Path) -> QueryModel:
+    """The query model of the round trip.
+
+    Raises:
+        AnymarkError: its recipe or its weights are missing, or do not belong together.
+    """
+    closing = recipe.closing
+    path = find_file(closing.recipe, folder, "closing.recipe")
+    of_query = load_recipe(path)
+    if not isinstance(of_query, LandmarkRecipe):
+        raise AnymarkError(f"closing.recipe: {path} is no recipe of a landmark model")
+    return load_query(of_query, find_init(closing.weights, folder), recipe.data.window_scale, closing.learns)
 
 
 class At(NamedTuple):

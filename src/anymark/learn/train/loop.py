@@ -198,7 +198,7 @@ def load_weights(model: nn.Module, path: Path) -> None:
         AnymarkError: the file is missing, or its weights are of another model.
     """
     try:
-        model.load_state_dict(_read_weights(path))
+        model.load_state_dict(read_weights(path))
     except RuntimeError as error:
         raise AnymarkError(f"{path}: weights of another model ({str(error).splitlines()[-1].strip()})") from error
 
@@ -213,7 +213,7 @@ def start_from(model: nn.Module, path: Path) -> list[str]:
     Raises:
         AnymarkError: the file is missing, or nothing of the encoder fits.
     """
-    state, own = _read_weights(path), model.state_dict()
+    state, own = read_weights(path), model.state_dict()
     for key, value in own.items():
         pool, given = key.removesuffix("4.weight"), state.get(key)
         if key.endswith("encoder.pool.4.weight") and given is not None and given.shape != value.shape:
@@ -231,7 +231,12 @@ def start_from(model: nn.Module, path: Path) -> list[str]:
     return sorted(own.keys() - fits.keys())
 
 
-def _read_weights(path: Path) -> dict[str, Tensor]:
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """What a safetensors file holds.
+
+    Raises:
+        AnymarkError: it is missing, or no such file.
+    """
     try:
         return load_file(path)
     except Exception as error:  # safetensors raises its own kinds

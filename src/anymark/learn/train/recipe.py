@@ -172,6 +172,9 @@ class DenseData:
     shards: dict[str, float] = field(default_factory=dict)
     """Folder of `anymark data build` -> share of the heads. Pairs and sequences show each head twice; a photo stands
     for both views itself."""
+    tracks: dict[str, float] = field(default_factory=dict)
+    """Folder of `anymark data tracks` -> share of the heads, on the same scale: real videos, whose matches alone are
+    known."""
     held_out_shards: tuple[str, ...] = ()
     """Such folders of held-out photos, to score on."""
     held_out: int = 512
@@ -190,7 +193,7 @@ class DenseData:
     """Share of views that show no head at all."""
 
     def __post_init__(self) -> None:
-        check_numbers(self, "shards", "window_scale", least=ABOVE_0)
+        check_numbers(self, "shards", "tracks", "window_scale", least=ABOVE_0)
         check_numbers(self, "held_out", "places", "matches", least=2)
         check_numbers(self, "apart", "empty", least=0, most=1)
         check_numbers(self, "backgrounds", least=0)
@@ -210,14 +213,35 @@ class DenseLossConfig:
     """Features tell the parts of the head apart."""
     head: float = 1.0
     """Head and hair, or neither."""
+    closing: float = 0.0
+    """The round trip with the query model closes; see `ClosingConfig`."""
 
     def __post_init__(self) -> None:
-        check_numbers(self, "landmarks", "contrast", "regions", "head", least=0)
+        check_numbers(self, "landmarks", "contrast", "regions", "head", "closing", least=0)
 
     @property
     def needs_cube(self) -> bool:
         """Whether features are asked for."""
         return self.contrast > 0 or self.regions > 0
+
+
+@dataclass(frozen=True)
+class ClosingConfig:
+    """The query model that the round trip goes through."""
+
+    recipe: str = "small.toml"
+    """Its recipe: looked for as `train.init` is."""
+    weights: str = "small"
+    """Its weights: a shipped model's name, or a file."""
+    learns: bool = False
+    """Whether it is trained as well."""
+    share: float = 0.25
+    """Of the views; what their labels are does not count."""
+    points: int = 256
+
+    def __post_init__(self) -> None:
+        check_numbers(self, "share", least=0, most=1)
+        check_numbers(self, "points", least=1)
 
 
 @dataclass(frozen=True)
@@ -231,6 +255,7 @@ class DenseRecipe:
     geometry: GeometryConfig = field(default_factory=GeometryConfig)
     appearance: AppearanceConfig = field(default_factory=AppearanceConfig)
     loss: DenseLossConfig = field(default_factory=DenseLossConfig)
+    closing: ClosingConfig = field(default_factory=ClosingConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     card: CardConfig = field(default_factory=CardConfig)
 
@@ -259,10 +284,19 @@ def find_init(init: str, folder: Path) -> Path:
     Raises:
         AnymarkError: there is none.
     """
-    if init in available_models("landmarks"):
+    if init in (*available_models("landmarks"), *available_models("dense")):
         return MODELS / init / WEIGHTS
-    places = (folder / init, Path(init))
+    return find_file(init, folder, "train.init")
+
+
+def find_file(name: str, folder: Path, what: str) -> Path:
+    """A file that a recipe names: from the recipe's folder, or else from the current directory.
+
+    Raises:
+        AnymarkError: there is none.
+    """
+    places = (folder / name, Path(name))
     for place in places:
         if place.is_file():
             return place
-    raise AnymarkError(f"train.init: no such file: {' or '.join(dict.fromkeys(map(str, places)))}")
+    raise AnymarkError(f"{what}: no such file: {' or '.join(dict.fromkeys(map(str, places)))}")

@@ -1,0 +1,116 @@
+"""FLAME's model file (Li et al. 2017), for users who have it, as a linear rig.
+
+The file is a pickle. Nothing of it is run: only arrays are made, whatever else it names becomes a bag of values.
+"""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from anymark.errors import AnymarkError
+
+Array = npt.NDArray[np.floating]
+
+FLAME_UNIT_MM = 1000.0
+IDENTITIES, EXPRESSIONS = 100, 50
+"""Of its 300 and 100 shapes, those that matter most come first."""
+
+JAW = 2
+"""Its joint, after the root and the neck."""
+
+_REACH = 2.0  # standard deviations of an expression's coefficient, to either side, that a weight of 1 means
+_JAW_RAD = 0.35  # that its weight of 1 opens the jaw by
+_ARRAYS = {
+    ("numpy.core.multiarray", "_reconstruct"),
+    ("numpy._core.multiarray", "_reconstruct"),
+    ("numpy.core.multiarray", "scalar"),
+    ("numpy._core.multiarray", "scalar"),
+    ("numpy", "ndarray"),
+    ("numpy", "dtype"),
+    ("_codecs", "encode"),
+}
+
+
+class _Bag:
+    """What stands in for objects of libraries that are not here: chumpy's arrays, scipy's matrices."""
+
+    def __init__(self, *args: Any) -> None:
+        self.args = args
+
+    def __setstate__(self, state: Any) -> None:
+        self.__dict__.update(state if isinstance(state, dict) else {"state": state})
+
+
+class _Reader(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) in _ARRAYS:
+            return super().find_class(module.replace("numpy.core", "numpy._core"), name)
+        return type(name, (_Bag,), {"__module__": module})
+
+
+def read_flame(path: Path) -> dict[str, npt.NDArray]:
+    """FLAME as a linear rig, in metres: neutral (V, 3), identity (100, V, 3), expression (101, V, 3),
+    expression_names, triangles.
+
+    A weight of 0..1 goes one way only, so each of its first 50 expressions is two shapes, "NN+" and "NN-"; "jaw" opens
+    the jaw. Neck, eyes and the jaw's other motions are left out.
+
+    Raises:
+        AnymarkError: the file is missing or something else.
+    """
+    try:
+        with path.open("rb") as file:
+            content = _Reader(file, encoding="latin1").load()
+        model = {key: _array(content[key]) for key in ("v_template", "shapedirs", "f", "weights", "J_regressor")}
+        neutral, shapes = model["v_template"].astype(np.float64), model["shapedirs"].astype(np.float64)
+        count = len(neutral)
+        faces = model["f"].astype(np.int64)
+        if neutral.shape != (count, 3) or shapes.shape[:2] != (count, 3) or shapes.shape[2] < 300 + EXPRESSIONS:
+            raise ValueError("its shapes are not FLAME's")
+        identity = np.moveaxis(shapes[..., :IDENTITIES], 2, 0)
+        moves = _REACH * np.moveaxis(shapes[..., 300 : 300 + EXPRESSIONS], 2, 0)
+        jaw = _opened(neutral, model["J_regressor"].astype(np.float64), model["weights"].astype(np.float64))
+        expression = np.concatenate([moves, -moves, jaw[None]])
+    except OSError as error:
+        raise AnymarkError(f"{path}: {(error.strerror or str(error)).lower()}") from None
+    except Exception as error:  # a damaged pickle may raise anything
+        raise AnymarkError(f"{path}: not FLAME's model ({' '.join(str(error).split())[:120]})") from None
+    names = [f"{i:02d}{sign}" for sign in "+-" for i in range(EXPRESSIONS)]
+    return {
+        "neutral": neutral,
+        "identity": identity,
+        "expression": expression,
+        "expression_names": np.array([*names, "jaw"]),
+        "triangles": faces,
+    }
+
+
+def _opened(neutral: Array, regressor: Array, weights: Array) -> Array:
+    """(V, 3) how far vertices move as the jaw opens, by linear blend skinning of that one joint."""
+    joint = (regressor @ neutral)[JAW]
+    cos, sin = np.cos(_JAW_RAD), np.sin(_JAW_RAD)
+    turn = np.array([[1, 0, 0], [0, cos, -sin], [0, sin, cos]])  # about x: the chin goes down and back
+    return weights[:, JAW, None] * ((neutral - joint) @ turn.T + joint - neutral)
+
+
+def _array(value: Any) -> npt.NDArray:
+    """What a bag holds: chumpy keeps its array as x, scipy's sparse matrices in three parts."""
+    if isinstance(value, np.ndarray):
+        return value
+    inside = vars(value)
+    if "x" in inside:
+        return _array(inside["x"])
+    if {"data", "indices", "indptr"} <= set(inside):
+        rows, columns = inside.get("_shape", inside.get("shape"))
+        kind = type(value).__name__
+        out = np.zeros((rows, columns) if kind.startswith("csr") else (columns, rows))
+        for line in range(len(inside["indptr"]) - 1):
+            part = slice(inside["indptr"][line], inside["indptr"][line + 1])
+            out[line, inside["indices"][part]] = inside["data"][part]
+        return out if kind.startswith("csr") else out.T
+    raise ValueError(f"{type(value).__name__} is no array")

@@ -13,7 +13,7 @@ from PIL import Image
 FOLDER = Path(__file__).parents[1] / "examples"
 
 
-@pytest.mark.parametrize("name", sorted(path.name for path in FOLDER.glob("0*.py")))
+@pytest.mark.parametrize("name", sorted(path.name for path in FOLDER.glob("[01]*.py")))
 def test_it_runs_and_makes_its_picture(name: str, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, FOLDER / name],

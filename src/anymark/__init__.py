@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from anymark.canonical import CanonicalHead, Layout, available_layouts, load_layout
     from anymark.detect.camera import Camera
+    from anymark.detect.dense import DenseMap
     from anymark.detect.detector import Detector, Head
     from anymark.detect.draw import draw
+    from anymark.detect.embed import Dense
     from anymark.detect.landmarks import Landmarks
     from anymark.detect.mesh import HeadMesh
     from anymark.detect.window import Crop, Window
@@ -25,6 +27,8 @@ __all__ = [
     "Camera",
     "CanonicalHead",
     "Crop",
+    "Dense",
+    "DenseMap",
     "Detector",
     "Head",
     "HeadMesh",
@@ -42,6 +46,8 @@ _HOME = {
     "Camera": "anymark.detect.camera",
     "CanonicalHead": "anymark.canonical",
     "Crop": "anymark.detect.window",
+    "Dense": "anymark.detect.embed",
+    "DenseMap": "anymark.detect.dense",
     "Detector": "anymark.detect.detector",
     "Head": "anymark.detect.detector",
     "HeadMesh": "anymark.detect.mesh",

@@ -188,10 +188,8 @@ class DenseNetwork:
         """The map of each window.
 
         Raises:
-            AnymarkError: an answer that is not finite, or a window that is none.
+            AnymarkError: an answer that is not finite.
         """
-        if not all(isinstance(window, Window) for window in windows):
-            raise AnymarkError(f"windows must be a list of anymark.Window, not {windows!r:.80}")
         crops = [Crop(window.affine()) for window in windows]
         pictures = [cut(photo, crops[i : i + _BATCH], self.input_size) for i in range(0, len(crops), _BATCH)]
         found = (answer for some in pictures for answer in self(some))

@@ -332,7 +332,9 @@ class DenseSampler:
         match = torch.stack([first.gather(1, pick), second.gather(1, pick)], 2)
         matched = thinned(match[:, :, 0], best.values >= 0, 2 * self.apart)
         order = matched.float().topk(min(self.matches, matched.shape[1]), sorted=False).indices
-        return match.gather(1, order[..., None, None].expand(-1, -1, 2, 2)), matched.gather(1, order)
+        short = self.matches - order.shape[1]  # of a set with fewer points
+        match = F.pad(match.gather(1, order[..., None, None].expand(-1, -1, 2, 2)), (0, 0, 0, 0, 0, short))
+        return match, F.pad(matched.gather(1, order), (0, short))
 
 
 def thinned(xy: Float[Tensor, "B P 2"], there: Bool[Tensor, "B P"], apart: float) -> Bool[Tensor, "B P"]:

@@ -37,10 +37,9 @@ matches = match(found, turned, step=6)
 print(f"{len(matches)} matches")
 pair = Image.fromarray(np.hstack([photo, np.asarray(Image.fromarray(other).resize((512, 512)))]))
 pen = ImageDraw.Draw(pair)
-for first, second in zip(matches.first_px[::6], matches.second_px[::6] * (512 / 480), strict=True):
-    pen.line(
-        [*first, second[0] + 512, second[1]], fill=tuple(np.random.default_rng(int(first[0])).integers(80, 255, 3))
-    )
+for i in range(0, len(matches), 6):
+    (x, y), (u, v) = matches.first_px[i], matches.second_px[i] * (512 / 480)
+    pen.line([x, y, u + 512, v], fill=tuple(np.random.default_rng(i).integers(80, 255, 3).tolist()))
 
 painted = photo.copy()
 painted[::16], painted[:, ::16] = (255, 60, 60), (255, 60, 60)

@@ -1,4 +1,4 @@
-"""The astronaut's head in 3D, textured from her photo and seen by cameras that are known: what stands in for a studio."""
+"""The astronaut's head in 3D, textured from her photo and seen by known cameras: what stands in for a studio."""
 
 from __future__ import annotations
 

@@ -11,15 +11,18 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from anymark.canonical import Layout, load_layout
+from anymark.detect.dense import DENSE, DenseNetwork
 from anymark.detect.detector import Detector
 from anymark.detect.image import open_photo
+from anymark.detect.model import Model
+from anymark.detect.round_trip import Refiner
 from anymark.detect.window import Window, crop
 from anymark.errors import AnymarkError
 
@@ -62,8 +65,11 @@ def measure(work: Callable[[], object], seconds: float, most_runs: int = 1000) -
     return Timing(min(times), statistics.median(times), len(times))
 
 
-def stages(detector: Detector, photo: Path, seconds: float) -> dict[str, Timing]:
-    """Each stage from a photo's file to the 68 points of its largest head.
+def stages(detector: Detector, photo: Path, seconds: float, threads: int | None = None) -> dict[str, Timing]:
+    """Each stage from a photo's file to the 68 points of its largest head, and to its dense map.
+
+    Args:
+        threads: of the dense model's network.
 
     Raises:
         AnymarkError: a bad photo or model, or no head in the photo.
@@ -77,6 +83,10 @@ def stages(detector: Detector, photo: Path, seconds: float) -> dict[str, Timing]
     seen = head.crop.scaled(1 / opened.shrink)
     crops = crop(opened.pixels, seen, landmarker.input_size)[None]
     new_points = _never_twice(layout.points_mm)
+    dense = DenseNetwork(Model(DENSE, "dense", threads=threads))
+    square = dense.window_of(head.box_px, head.roll_rad)
+    picture = crop(opened.pixels, square.scaled(1 / opened.shrink), dense.input_size)[None]
+    refined = replace(head, refiner=Refiner(dense.maps(opened, [square])[0], dense.round_trip))
     work: dict[str, Callable[[], object]] = {
         "load image": lambda: open_photo(photo),
         "locate": lambda: detector.locator.locate(opened),
@@ -86,6 +96,9 @@ def stages(detector: Detector, photo: Path, seconds: float) -> dict[str, Timing]
         "query, new layout": lambda: head.query(next(new_points)),
         "query, layout seen before": lambda: head.query(layout),
         "decode": lambda: landmarker.landmarks(head.code, head.camera_vector, layout),
+        "dense network": lambda: dense(picture),
+        "dense map": lambda: dense.maps(opened, [square]),
+        "query, refined": lambda: refined.query(layout),
         "all, from file to points": lambda: detector.detect(photo, layout, max_heads=1),
     }
     return {name: measure(do, seconds) for name, do in work.items()}
@@ -115,7 +128,7 @@ def answer(request: Request) -> dict[str, dict[str, dict[str, float]]]:
     detector = Detector(request.model, request.locator or "locator", threads=request.threads)
     timed = {}
     if request.photo is not None:
-        timed["stages"] = stages(detector, Path(request.photo), request.seconds)
+        timed["stages"] = stages(detector, Path(request.photo), request.seconds, request.threads)
     timed["queries"] = query_rates(detector, request.query_counts, request.seconds)
     return {part: {str(key): asdict(value) for key, value in values.items()} for part, values in timed.items()}
 

@@ -11,7 +11,8 @@ from anymark.canonical.frame import mm_to_uvw
 from anymark.canonical.skull import Skull
 from anymark.detect.raster import rasterise
 from anymark.detect.visibility import Surface
-from anymark.engine.samples import COARSE, Sample, write_shard
+from anymark.engine.samples import COARSE, RECIPE, Sample, write_shard
+from anymark.files import write_json
 from tests.dense_maps import turned_camera
 from tests.samples import finish
 
@@ -64,4 +65,5 @@ def write_pairs(folder: Path, count: int = 4) -> Path:
     ]
     write_shard(folder / "shard-00000.tar", samples)
     finish(folder, "train")
+    write_json(folder / RECIPE, {"preset": "pairs", "sources": {"faker": count}})
     return folder

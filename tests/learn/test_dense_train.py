@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Generator
 
 from anymark.canonical.frame import CUBE_SIDE_MM
@@ -21,7 +21,7 @@ from anymark.learn.export_dense import write_dense_model
 from anymark.learn.models.cube import CubeConfig
 from anymark.learn.models.embedder import Embedder, EmbedderConfig, Embedding
 from anymark.learn.train.closing import closing_loss, load_query
-from anymark.learn.train.dense import DenseModel, DenseTask, dense_loss, place_nll, sampled
+from anymark.learn.train.dense import DenseModel, DenseTask, dense_loss, place_loss, sampled
 from anymark.learn.train.recipe import (
     DenseData,
     DenseLossConfig,
@@ -33,7 +33,7 @@ from anymark.learn.train.recipe import (
 from tests.learn.dense import write_pairs
 from tests.learn.tiny import BACKBONE, MODEL, model_config
 
-SMALL = EmbedderConfig(BACKBONE, "pyramid", 64, (8, 12, 16, 16), (1, 1, 1, 1))
+SMALL = EmbedderConfig(BACKBONE, "pyramid", 64, (8, 12, 16, 16), (1, 1, 1, 1), glance=64)
 CUBE = CubeConfig(6, 24, 1.0)
 
 
@@ -116,7 +116,7 @@ def test_the_likelihood_finds_the_spread_of_errors(pairs: Path) -> None:
     spread = torch.linspace(1.0, 4.0, 61)
     uvw, head = batch.uvw.nan_to_num() + off, torch.zeros(batch.region.shape)
     cost = [
-        float(place_nll(type(sampled_of(task, batch))(uvw, head, torch.full_like(head, float(s))), batch)[on].mean())
+        float(place_loss(type(sampled_of(task, batch))(uvw, head, torch.full_like(head, float(s))), batch)[on].mean())
         for s in spread
     ]
     best = float(spread[int(np.argmin(cost))].exp())
@@ -148,6 +148,7 @@ backbone = "{BACKBONE}"
 input_size = 64
 widths = [8, 12, 16, 16]
 depths = [1, 1, 1, 1]
+glance = 64
 [cube]
 side = 6
 features = 24
@@ -172,7 +173,8 @@ def test_a_run_is_exported_and_loaded(pairs: Path, tmp_path: Path, photo_root: P
     model = Model(tmp_path / "model", "dense")
     assert model.card["onnx_difference_mm"] < 0.05
     assert len(model.card["round_trip"]["visible"]) == 4
-    assert model.card["data"] == [] or model.card["licence"] == "not stated"
+    assert [entry["name"] for entry in model.card["data"]] == ["faker", "panoramas", "hands"]
+    assert model.card["licence"] == "not stated"
     network = DenseNetwork(model)
     (found,) = network.maps(open_photo(np.zeros((50, 70, 3), np.uint8)), [network.window_of([10, 10, 40, 40], 0.0)])
     assert found.side == 32
@@ -192,6 +194,18 @@ def test_a_dense_model_starts_from_a_landmark_models_encoder(pairs: Path, tmp_pa
     own = task.model.embedder.encoder.backbone.state_dict()
     for key, value in own.items():
         torch.testing.assert_close(value, state[f"encoder.backbone.{key}"])
+
+
+def test_weights_are_stored_in_half_precision(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = Embedder(SMALL).eval()
+    pictures = np.random.default_rng(0).integers(0, 255, (1, 64, 64, 3)).astype(np.uint8)
+    write_dense_model(model, tmp_path / "m", pictures, {"name": "m", "input_size": 64, "window_scale": 2.0})
+    count = sum(p.numel() for p in model.parameters())
+    assert (tmp_path / "m" / "dense.onnx").stat().st_size < 3.2 * count
+    read = load_file(tmp_path / "m" / "weights.safetensors")
+    for key, value in model.state_dict().items():  # rounded, so that both are the same model
+        torch.testing.assert_close(read[key].to(value.dtype), value, rtol=0, atol=0)
 
 
 def test_the_graph_and_torch_agree_and_a_folder_of_something_else_is_kept(tmp_path: Path) -> None:

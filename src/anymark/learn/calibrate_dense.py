@@ -86,10 +86,11 @@ def logistic(rows: npt.NDArray[np.floating], labels: npt.NDArray[np.bool_]) -> t
 
 
 def _best_trust(network: DenseNetwork, detector: Detector, photos: Path, weights: RoundTrip) -> float:
-    """What moves the landmarks of photos that are set aside nearest to their labels."""
+    """What moves the landmarks of photos set aside nearest to their labels; that of `weights` if there are none."""
     benchmark = read_photos(photos, "calibration")
     layout = benchmark.layout
-    assert layout is not None
+    if not benchmark.faces or layout is None:
+        return weights.trust
     errors = np.zeros(len(TRUSTS))
     for i in spread(min(PHOTOS, len(benchmark.faces)), len(benchmark.faces), "photos set aside"):
         face = benchmark.faces[i]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime
 import torch
 from jaxtyping import Float, UInt8
@@ -28,6 +30,8 @@ DENSE = "dense.onnx"
 TOLERANCE_MM = 0.05
 """Largest difference to torch where there is a head; a logit or log of 1 counts as a millimetre."""
 CHECKED = 4
+LEAST_STORED = 256
+"""Smaller tensors stay what they are."""
 
 
 class DenseGraph(nn.Module):
@@ -88,7 +92,8 @@ def write_dense_model(
     state: Mapping[str, Tensor] | None = None,
     finish: Callable[[Path], dict[str, Any]] | None = None,
 ) -> Path:
-    """A dense model's folder, checked against torch.
+    """A dense model's folder, checked against torch. Its weights are stored in half precision, and computed with in
+    single: half the size, the same speed.
 
     Args:
         pictures: to check it on. card: what it says beside what follows from the network.
@@ -98,6 +103,7 @@ def write_dense_model(
     Raises:
         AnymarkError: the graph disagrees with torch, or `out` holds what is no model.
     """
+    round_to_half(embedder)
     graph = DenseGraph(embedder.cpu().eval())
     image = torch.from_numpy(pictures)
     with torch.no_grad():
@@ -105,6 +111,7 @@ def write_dense_model(
     with model_folder(out) as folder:
         shapes = {"image": {0: torch.export.Dim("batch", min=1, max=4096)}}
         export_graph(graph, {"image": image}, ["dense"], shapes, folder / DENSE)
+        store_half(folder / DENSE)
         session = onnxruntime.InferenceSession(folder / DENSE, providers=["CPUExecutionProvider"])
         found = np.asarray(session.run(None, {"image": pictures})[0])
         units = np.array([*3 * [CUBE_SIDE_MM], 1, 1])[:, None, None]
@@ -113,7 +120,7 @@ def write_dense_model(
         if not worst_mm <= TOLERANCE_MM:
             raise AnymarkError(f"{card['name']}: the exported model differs from torch by {worst_mm:.2g} mm")
         weights = embedder.state_dict() if state is None else state
-        (folder / WEIGHTS).write_bytes(save({k: v.contiguous() for k, v in weights.items()}))
+        (folder / WEIGHTS).write_bytes(save({k: _half(v).contiguous() for k, v in weights.items()}))
         said = {
             "format": CARD_FORMATS["dense"],
             "kind": "dense",
@@ -126,3 +133,32 @@ def write_dense_model(
         if finish is not None:
             write_card(folder, said | finish(folder))
     return out
+
+
+@torch.no_grad()
+def round_to_half(model: nn.Module) -> None:
+    """Round all weights and running statistics to what half precision holds."""
+    for value in (*model.parameters(), *model.buffers()):
+        if value.is_floating_point():
+            value.copy_(_half(value).to(value.dtype))
+
+
+def _half(value: Tensor) -> Tensor:
+    return value.half() if value.is_floating_point() else value
+
+
+def store_half(path: Path) -> None:
+    """Keep the weights of an ONNX file as halves, each with a cast that onnxruntime works out once, when it loads."""
+    model = onnx.load(path)
+    casts = []
+    for weight in model.graph.initializer:
+        if weight.data_type != onnx.TensorProto.FLOAT or math.prod(weight.dims) < LEAST_STORED:
+            continue
+        name = weight.name
+        half = onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(weight).astype(np.float16), f"{name}.half")
+        weight.CopyFrom(half)
+        casts.append(onnx.helper.make_node("Cast", [half.name], [name], to=onnx.TensorProto.FLOAT))
+    nodes = [*casts, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    onnx.save(model, path)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from copy import copy
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -48,6 +49,8 @@ LEAST_LOG_SPREAD = -0.7
 """Half a millimetre: below it spread is noise; the bound keeps the loss finite."""
 CERTAIN_MM = 1.0
 """Distances are rounded off below this: the likelihood has no corner at nought."""
+UNIT_MM = 8.0
+"""Of the distance: the paper's weight, 50 for each side of the cube."""
 TEMPERATURE = 0.07
 """Of the InfoNCE contrast."""
 BACKGROUND_PX = 128
@@ -100,6 +103,14 @@ class DenseTask:
         self._backgrounds = load_backgrounds(
             panorama_folder(photos), None, data.backgrounds, 3 * data.backgrounds, BACKGROUND_PX, seed=1
         ) if data.backgrounds else None  # fmt: skip
+
+    def variant(self, recipe: DenseRecipe, folder: Path = Path("recipes")) -> DenseTask:
+        """Another model, untrained, on the same data: those of the recipe that this task was made of."""
+        task = copy(self)
+        task.recipe = recipe
+        torch.manual_seed(recipe.train.seed)
+        task.model = DenseModel(recipe, _query_of(recipe, folder) if recipe.loss.closing else None)
+        return task
 
     def to(self, device: torch.device) -> None:
         recipe = self.recipe
@@ -214,7 +225,7 @@ def dense_loss(
     on, told = batch.region < NO_HEAD, batch.region != UNKNOWN
     loss = config.head * mean_where(F.binary_cross_entropy_with_logits(at.head, on.float(), reduction="none"), told)
     if config.landmarks:
-        loss = loss + config.landmarks * mean_where(place_nll(at, batch), on)
+        loss = loss + config.landmarks * mean_where(place_loss(at, batch), on)
     if smooth is None or cube is None:
         return loss
     if config.contrast:
@@ -230,13 +241,16 @@ def dense_loss(
     return loss
 
 
-def place_nll(at: At, batch: DenseBatch) -> Float[Tensor, "V K"]:
-    """Negative log-likelihood of the places, under a density that falls off as exp(-distance / spread); the mean over
-    where a label of so much uncertainty may be, about."""
+def place_loss(at: At, batch: DenseBatch) -> Float[Tensor, "V K"]:
+    """Distance of the places, in units of `UNIT_MM`, and their negative log-likelihood under a density that falls off
+    as exp(-distance / spread): the mean over where a label of so much uncertainty may be, about.
+
+    The likelihood makes sure places precise; the distance does not let go of heads that are far off.
+    """
     squared = (CUBE_SIDE_MM * (at.uvw - batch.uvw.nan_to_num())).square().sum(-1)
     distance = (squared + 3 * batch.sd_mm.square() + CERTAIN_MM**2).sqrt()
     log_spread = at.log_spread.clamp(min=LEAST_LOG_SPREAD)
-    return distance * (-log_spread).exp() + 3 * log_spread
+    return distance / UNIT_MM + distance * (-log_spread).exp() + 3 * log_spread
 
 
 def frobenius(

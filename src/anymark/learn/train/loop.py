@@ -82,11 +82,15 @@ def learning_rate(step: int, config: TrainConfig) -> float:
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Matrices and kernels decay; biases and norms (one-dimensional) do not."""
-    parameters = [p for p in model.parameters() if p.requires_grad]
+    """Matrices and kernels decay; biases and norms (one-dimensional) do not. A parameter may have a `pace`, a share of
+    the learning rate."""
+    groups: dict[tuple[bool, float], list[nn.Parameter]] = {}
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            groups.setdefault((parameter.ndim > 1, getattr(parameter, "pace", 1.0)), []).append(parameter)
     return [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+        {"params": parameters, "weight_decay": weight_decay if decays else 0.0, "pace": pace}
+        for (decays, pace), parameters in groups.items()
     ]
 
 
@@ -150,7 +154,7 @@ def fit(
     with _StopSignal() as stop:
         while step < config.steps:
             for group in optimizer.param_groups:
-                group["lr"] = learning_rate(step, config)
+                group["lr"] = group.get("pace", 1.0) * learning_rate(step, config)
             # seeded by the step, so that a resumed run draws what an uninterrupted one would have drawn
             generator.manual_seed((config.seed * 1_000_003 + step) * 1024 + fabric.global_rank)
             bare.train()
@@ -222,8 +226,9 @@ def start_from(model: nn.Module, path: Path) -> list[str]:
         if key.startswith("crop.encoder.") and key.removeprefix("crop.") in state:
             state[key] = state[key.removeprefix("crop.")]
     for key in own.keys() - state.keys():  # a dense model starts from the encoder of a landmark model
-        if key.startswith("embedder.") and key.removeprefix("embedder.") in state:
-            state[key] = state[key.removeprefix("embedder.")]
+        given = key.removeprefix("embedder.").removeprefix("glance.")
+        if key.startswith("embedder.") and given in state:
+            state[key] = state[given]
     fits = {key: value for key, value in state.items() if key in own and value.shape == own[key].shape}
     if not any("encoder." in key for key in fits):
         raise AnymarkError(f"{path}: weights of another model (nothing of its encoder fits)")

@@ -204,7 +204,8 @@ class DenseLossConfig:
     """Weights of the terms; 0 leaves one out."""
 
     landmarks: float = 1.0
-    """Labelled places lie where the canonical head has them: a likelihood, from which the spread comes."""
+    """Labelled places lie where the canonical head has them: their distance, as the paper's, and its likelihood, from
+    which the spread comes."""
     contrast: float = 0.05
     """Features of matches are alike, those of other points orthogonal,"""
     kind: Literal["frobenius", "info-nce"] = "frobenius"

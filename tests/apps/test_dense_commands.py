@@ -85,7 +85,9 @@ def test_a_click_is_found_again(models: list[str], photos: Path, tmp_path: Path,
 def test_match_writes_a_table_and_a_picture(models: list[str], photos: Path, tmp_path: Path) -> None:
     table, picture = tmp_path / "m.csv", tmp_path / "m.jpg"
     files = [str(photos / "one.png"), str(photos / "two.png")]
-    assert main(["match", *files, f"--out={table}", f"--draw={picture}", "--step", "1", *models]) == 0
+    assert (
+        main(["match", *files, f"--out={table}", f"--draw={picture}", "--step", "1", "--most-mm", "60", *models]) == 0
+    )
     with table.open() as file:
         rows = list(csv.DictReader(file))
     assert len(rows) > 10
@@ -104,7 +106,7 @@ def test_warp_moves_the_pixels_of_one_head_to_another(models: list[str], photos:
     assert main(["warp", *files, f"--picture={tmp_path / 'paint.png'}", f"--out={out}", *models]) == 0
     with Image.open(out) as worn:
         pixels = np.asarray(worn)
-    assert pixels[55, 90].tolist() == [255, 0, 0]
+    assert np.abs(pixels[55, 90].astype(int) - [255, 0, 0]).max() < 10
     np.testing.assert_array_equal(pixels[5, 5], [0, 0, 0])
 
 
@@ -148,7 +150,7 @@ def test_stereo_says_what_is_wrong(models: list[str], photos: Path, tmp_path: Pa
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["dense"], "required"),
+        (["dense"], "no photos given"),
         (["dense", "{one}", "--ball", "0", "0", "0", "0"], "radius of 0"),
         (["dense", "{one}", "--click", "{one}"], "FILE@X,Y"),
         (["dense", "{one}", "--click", "{one}@2,2"], "not on the head"),

@@ -53,8 +53,8 @@ def write_dense_model(folder: Path, spread: float = 0.5, **card: object) -> Path
         }}""",
         zero=[0.0],
         per_grey=[1 / 255],
-        half=[0.5],
-        steep=[20.0],
+        half=[0.15],
+        steep=[40.0],
         places=np.stack([u, v])[None],
         log_spread=np.log([spread]),
     )

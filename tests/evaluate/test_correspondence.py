@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 
 from anymark.canonical.files import HEAD, load_layout
+from anymark.detect.camera import Camera
+from anymark.detect.detector import Head, Points
+from anymark.detect.landmarks import Landmarks
 from anymark.evaluate.carriers import ByDense, ByDescriptors, ByQuery, Looked, carriers, nearest_triangles
 from anymark.evaluate.correspondence import Carried, distances, pair_details
 from tests.apps.heads import landmarks
@@ -16,11 +17,20 @@ from tests.dense_maps import exact_map, turned_camera
 FRONT, ASIDE = turned_camera(0.0), turned_camera(20.0)
 
 
-def looked(camera) -> Looked:
+class Asked(Head):
+    """A head whose vertices lie where the camera sees them."""
+
+    def __init__(self, camera: Camera) -> None:
+        object.__setattr__(self, "seen_by", camera)
+
+    def query(self, points: Points) -> Landmarks:
+        return landmarks(self.seen_by, load_layout(HEAD))  # type: ignore[attr-defined]
+
+
+def looked(camera: Camera) -> Looked:
     dense = exact_map(camera, (256, 256))
     colours = np.clip((dense.on_photo().points_mm + 130) / 260 * 255, 0, 255).astype(np.uint8)
-    head = SimpleNamespace(query=lambda layout: landmarks(camera, load_layout(HEAD)))
-    return Looked(colours, head, dense)  # type: ignore[arg-type]
+    return Looked(colours, Asked(camera), dense)
 
 
 @pytest.fixture(scope="module")

@@ -112,7 +112,7 @@ def descend(dense: DenseMap, points_mm: Array, xy_px: Array, gap_mm: Array) -> t
     return best, gap
 
 
-def reference_point(clicks: Sequence[tuple[DenseMap, npt.ArrayLike]]) -> Floats:
+def reference_point(clicks: Sequence[tuple[DenseMap, npt.NDArray[np.floating] | Sequence[float]]]) -> Floats:
     """(3,) the canonical point that was clicked on a few references: the mean of what their maps have there.
 
     Args:
@@ -133,7 +133,9 @@ def reference_point(clicks: Sequence[tuple[DenseMap, npt.ArrayLike]]) -> Floats:
     return np.mean(found, 0).astype(np.float32)
 
 
-def in_ball(points_mm: npt.NDArray[np.floating], centre_mm: npt.ArrayLike, radius_mm: float) -> Bools:
+def in_ball(
+    points_mm: npt.NDArray[np.floating], centre_mm: npt.NDArray[np.floating] | Sequence[float], radius_mm: float
+) -> Bools:
     """(...) which of the canonical points (..., 3) lie within a ball.
 
     Raises:

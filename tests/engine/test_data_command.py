@@ -30,6 +30,7 @@ def test_a_contact_sheet_is_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[
         sample.canonical_mm,
         sample.part,
         sample.covered,
+        sample.places_mm,
         sample.record,
     )
     write_shard(tmp_path / "shard-00000.tar", [whole, replace(whole, key="b")])

@@ -56,8 +56,9 @@ def test_descriptors_find_what_looks_alike(pair) -> None:
     assert same["colour and place"] < 4
     assert same["dense SIFT"] < 4
     (colours,) = [each for each in found if isinstance(each, ByDescriptors) and each.name == "colour and place"]
-    # the pictures' colours tell the points, but their places speak for where they were
-    assert np.median(distances(colours.carry(first, second, start), want)) < 12
+    # a head that turns leaves the place where it was: descriptors follow it badly, the map does not
+    by_colour = np.median(distances(colours.carry(first, second, start), want))
+    assert np.median(distances(found[0].carry(first, second, start), want)) < by_colour / 10
 
 
 def test_a_point_lies_in_its_triangle_or_next_to_the_nearest() -> None:

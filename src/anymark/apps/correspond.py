@@ -24,7 +24,7 @@ FAR_MM = 15.0
 """What has nothing nearer in a map is not in it."""
 
 _AT_ONCE = 65_536  # points that a tree is asked for at once; bounds memory
-_STEPS = 3  # of Gauss-Newton, from the nearest pixel
+_STEPS = 5  # of Gauss-Newton, from the nearest pixel
 _FADE = 0.3, 0.7  # probabilities of the head between which what is warped appears
 _FARTHEST = 1.5  # pixels of the map that these may lead away from it
 
@@ -91,24 +91,26 @@ class Finder:
 
 
 def descend(dense: DenseMap, points_mm: Array, xy_px: Array, gap_mm: Array) -> tuple[Array, Array]:
-    """Gauss-Newton from pixels (N, 2) to where a map shows points (N, 3); what does not come nearer stays.
+    """Gauss-Newton from pixels (N, 2) to where a map shows points (N, 3); steps that do not lead nearer are halved.
 
     Returns:
         the places (N, 2) and how far what is there lies from the points (N,).
     """
     start, best, gap = xy_px, xy_px.copy(), gap_mm.copy()
+    share = np.ones((len(start), 1))
     for _ in range(_STEPS):
         jacobian = dense.gradient(best)
         away = dense.at(best).points_mm - points_mm
         normal = np.einsum("nki,nkj->nij", jacobian, jacobian) + 1e-6 * np.eye(2)
         step = -np.linalg.solve(normal, np.einsum("nki,nk->ni", jacobian, away)[..., None])[..., 0]
-        trial = best + step
+        trial = best + share * step
         reach = _FARTHEST * dense.pixel_px
         trial = start + np.clip(trial - start, -reach, reach)
         there = dense.at(trial)
         new_gap = np.linalg.norm(there.points_mm - points_mm, axis=1)
         better = (new_gap < gap) & (there.head > LEAST_HEAD)
         best[better], gap[better] = trial[better], new_gap[better]
+        share = np.where(better[:, None], 1.0, share / 2)
     return best, gap
 
 

@@ -15,8 +15,6 @@ from anymark.detect.dense import DENSE, DenseNetwork
 from anymark.detect.model import Model
 from anymark.errors import AnymarkError
 from anymark.evaluate.benchmark import shared_folder
-from anymark.evaluate.carriers import carriers
-from anymark.evaluate.correspondence import across_people, read_people, through_smiles
 from anymark.evaluate.photo_sets import FACELAB_ANNOTATED, FACELAB_REGIONS, read_facelab189
 from anymark.evaluate.report import Detail
 
@@ -33,6 +31,9 @@ class Across(Measurement):
 
     def measure(self) -> Measured:
         """See `anymark.evaluate.correspondence`."""
+        from anymark.evaluate.carriers import carriers  # needs OpenCV and scipy
+        from anymark.evaluate.correspondence import across_people, read_people, through_smiles
+
         network, detector = DenseNetwork(Model(self.dense, "dense", threads=self.threads)), self.detector("locator")
         root = shared_folder(self.root, "benchmarks/facelab189", "--root DIR")
         if self.limit is not None and self.limit < 2:

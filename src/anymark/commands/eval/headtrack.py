@@ -15,7 +15,6 @@ from anymark.detect.dense import DENSE, DenseNetwork
 from anymark.detect.model import Model
 from anymark.engine.samples import read_index
 from anymark.evaluate.benchmark import shared_folder
-from anymark.evaluate.headtracked import headtrack_detail, read_frames, tracked_errors
 from anymark.fit import Rig
 
 
@@ -32,6 +31,8 @@ class Headtrack(Measurement):
 
     def measure(self) -> Measured:
         """See `anymark.evaluate.headtracked`."""
+        from anymark.evaluate.headtracked import headtrack_detail, read_frames, tracked_errors  # needs scipy
+
         rig = ict_on_head(Rig.load_ict(shared_folder(self.assets, "assets", "--assets DIR")))
         network, detector = DenseNetwork(Model(self.dense, "dense", threads=self.threads)), self.detector()
         found = []

@@ -14,8 +14,6 @@ from anymark.detect.dense import DENSE, DenseNetwork
 from anymark.detect.model import Model
 from anymark.engine.samples import read_index
 from anymark.errors import AnymarkError
-from anymark.evaluate.carriers import carriers
-from anymark.evaluate.correspondence import carried_between, pair_details, read_pairs
 
 
 @dataclass(kw_only=True)
@@ -30,6 +28,9 @@ class Pairs(Measurement):
 
     def measure(self) -> Measured:
         """See `anymark.evaluate.correspondence`."""
+        from anymark.evaluate.carriers import carriers  # needs OpenCV and scipy
+        from anymark.evaluate.correspondence import carried_between, pair_details, read_pairs
+
         network, detector = DenseNetwork(Model(self.dense, "dense", threads=self.threads)), self.detector()
         who, missing = carriers(mediapipe=False)
         total = int(read_index(self.shards)["samples"]) // 2

@@ -8,6 +8,7 @@ On your own photos: anymark stereo a.jpg b.jpg c.jpg --cameras cameras.json --ou
 from __future__ import annotations
 
 import tempfile
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -30,14 +31,14 @@ print(f"{path.name}: {len(cloud)} points, median {np.median(away):.1f} mm from t
 
 
 def seen_from(yaw_deg: float) -> np.ndarray:
-    """The cloud, each point two pixels wide."""
+    """The cloud, each point four pixels wide."""
     camera = studio.camera(yaw_deg)
     depth = camera.in_camera_mm(cloud.points_mm)[:, 2]
     out = np.full((SIDE, SIDE, 3), 30, np.uint8)
     order = np.argsort(-depth)
     column, row = np.floor(camera.project(cloud.points_mm[order])).astype(int).T
-    inside = (column > 0) & (row > 0) & (column < SIDE - 1) & (row < SIDE - 1)
-    for x, y in ((0, 0), (1, 0), (0, 1), (1, 1)):
+    inside = (column > 0) & (row > 0) & (column < SIDE - 3) & (row < SIDE - 3)
+    for x, y in product(range(4), range(4)):
         out[row[inside] + y, column[inside] + x] = cloud.colours[order][inside]
     return out
 

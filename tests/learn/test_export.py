@@ -176,7 +176,7 @@ def test_a_2d_head_is_not_exported(tmp_path: Path) -> None:
 
 def test_graphs_that_disagree_with_torch_replace_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = model_config()
-    monkeypatch.setattr(export, "_export", lambda *_: None)
+    monkeypatch.setattr(export, "export_graph", lambda *_: None)
     wrong = np.full((2, len(POINTS), 7), np.nan)
     monkeypatch.setattr(export, "run_exported", lambda *_: (np.zeros((2, 2, 3)), wrong))
     (tmp_path / "mine").mkdir()

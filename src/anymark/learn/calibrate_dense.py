@@ -23,6 +23,7 @@ from anymark.detect.image import open_photo
 from anymark.detect.model import Model
 from anymark.detect.round_trip import Refiner, features, gaps
 from anymark.engine.samples import Sample, finished_shards, read_shards
+from anymark.errors import AnymarkError
 from anymark.evaluate.benchmark import spread
 from anymark.evaluate.photo_sets import read_photos
 from anymark.evaluate.samples import true_window
@@ -87,10 +88,12 @@ def logistic(rows: npt.NDArray[np.floating], labels: npt.NDArray[np.bool_]) -> t
 
 def _best_trust(network: DenseNetwork, detector: Detector, photos: Path, weights: RoundTrip) -> float:
     """What moves the landmarks of photos set aside nearest to their labels; that of `weights` if there are none."""
-    benchmark = read_photos(photos, "calibration")
-    layout = benchmark.layout
-    if not benchmark.faces or layout is None:
+    try:
+        benchmark = read_photos(photos, "calibration")
+    except AnymarkError:  # none are set aside
         return weights.trust
+    layout = benchmark.layout
+    assert layout is not None
     errors = np.zeros(len(TRUSTS))
     for i in spread(min(PHOTOS, len(benchmark.faces)), len(benchmark.faces), "photos set aside"):
         face = benchmark.faces[i]

@@ -225,7 +225,8 @@ def without_outliers(
         moved = np.where(keep[t][:, None], xy_px[t] - first, np.nan)
         if not keep[t].any() or nearest.shape[1] == 0:
             continue
-        usual = np.nanmedian(np.where(np.isfinite(moved[nearest]), moved[nearest], moved[:, None]), axis=1)
+        own = np.nan_to_num(moved)[:, None]  # of points that are lost, which stay so
+        usual = np.nanmedian(np.where(np.isfinite(moved[nearest]), moved[nearest], own), axis=1)
         off = np.linalg.norm(moved - usual, axis=-1)
         keep[t] &= np.nan_to_num(off, nan=np.inf) <= 1 + most * np.nanmedian(off)
     return keep

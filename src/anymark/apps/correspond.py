@@ -90,6 +90,13 @@ class Finder:
         return self._pixels[index], gap
 
 
+def head_pixels(dense: DenseMap, step: int = 1) -> npt.NDArray[np.int64]:
+    """The pixels of a map that show the head, row by row; every so-manieth along each axis."""
+    grid = np.zeros(dense.head.shape, bool)
+    grid[step // 2 :: step, step // 2 :: step] = True
+    return np.flatnonzero(grid.ravel() & (dense.head.ravel() > LEAST_HEAD))
+
+
 def descend(dense: DenseMap, points_mm: Array, xy_px: Array, gap_mm: Array) -> tuple[Array, Array]:
     """Gauss-Newton from pixels (N, 2) to where a map shows points (N, 3); steps that do not lead nearer are halved.
 
@@ -189,9 +196,7 @@ def match(first: DenseMap, second: DenseMap, *, mutual: bool = True, most_mm: fl
         AnymarkError: one of the maps shows no head.
     """
     there, back = Finder(second), Finder(first)
-    grid = np.zeros(first.head.shape, bool)
-    grid[step // 2 :: step, step // 2 :: step] = True
-    some = np.flatnonzero(grid.ravel() & (first.head.ravel() > LEAST_HEAD))
+    some = head_pixels(first, step)
     points = first.points_mm.reshape(-1, 3)[some].astype(np.float64)
     xy = first.pixels_px.reshape(-1, 2)[some].astype(np.float64)
     found = there(points)

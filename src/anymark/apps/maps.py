@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from anymark.canonical.frame import mm_to_uvw
+from anymark.canonical.frame import CUBE_SIDE_MM, mm_to_uvw
 from anymark.detect.dense import DenseMap
 from anymark.detect.window import Crop
 from anymark.errors import AnymarkError
@@ -77,7 +77,7 @@ def coloured(photo: Pixels, maps: Sequence[DenseMap]) -> Pixels:
     rgba = rgba_of(maps)
     low, high = _SHOWN
     colours = np.clip((rgba[..., :3] - low) / (high - low), 0, 1)
-    cells = rgba[..., :3] * (400 / _LINE_MM)
+    cells = rgba[..., :3] * (CUBE_SIDE_MM / _LINE_MM)
     line = (np.abs(cells - np.rint(cells)) < _LINE_SHARE / 2).any(-1)
     colours[line] *= 0.6
     weight = _OPACITY * rgba[..., 3:]

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from anymark.apps.correspond import FAR_MM, Finder
+from anymark.apps.correspond import FAR_MM, Finder, head_pixels
 from anymark.apps.pixels import sampled
 from anymark.detect.camera import Camera
-from anymark.detect.dense import LEAST_HEAD, DenseMap
+from anymark.detect.dense import DenseMap
 from anymark.errors import AnymarkError
 from anymark.files import atomic
 
@@ -130,9 +130,7 @@ def _from(
 ) -> Cloud:
     """The points that one view's pixels show."""
     own = maps[first]
-    grid = np.zeros(own.head.shape, bool)
-    grid[step // 2 :: step, step // 2 :: step] = True
-    some = np.flatnonzero(grid.ravel() & (own.head.ravel() > LEAST_HEAD))
+    some = head_pixels(own, step)
     canonical = own.points_mm.reshape(-1, 3)[some]
     xy = np.full((len(maps), len(some), 2), np.nan)
     xy[first] = own.pixels_px.reshape(-1, 2)[some]
@@ -185,7 +183,6 @@ def triangulate(xy_px: Array, cameras: Sequence[Camera], which: Bools) -> tuple[
     """The points (N, 3) nearest to the rays through pixels (V, N, 2) of the views (V, N) that count, and (N,) where
     these tell: at least two, that are not parallel, with the point before them."""
     matrix, right = np.zeros((xy_px.shape[1], 3, 3)), np.zeros((xy_px.shape[1], 3))
-    rays = []
     for xy, camera, counts in zip(xy_px, cameras, which, strict=True):
         ahead = np.column_stack([(np.nan_to_num(xy) - camera.principal_px) / camera.focal_px, np.ones(len(xy))])
         ray = ahead @ camera.R_camera_head
@@ -193,7 +190,6 @@ def triangulate(xy_px: Array, cameras: Sequence[Camera], which: Bools) -> tuple[
         across = (np.eye(3) - ray[:, :, None] * ray[:, None, :]) * counts[:, None, None]
         matrix += across
         right += across @ (-camera.R_camera_head.T @ camera.t_camera_head_mm)
-        rays.append(np.where(counts[:, None], ray, np.nan))
     least = np.linalg.eigvalsh(matrix)[:, 0]
     fine = (which.sum(0) >= 2) & (least > np.sin(np.radians(_LEAST_TURN_DEG)) ** 2 / 2)
     matrix[~fine] = np.eye(3)

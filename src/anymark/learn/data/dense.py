@@ -24,7 +24,7 @@ from anymark.errors import AnymarkError
 from anymark.evaluate.photo_files import FACE_MESH_LAYOUT
 from anymark.learn.data.appearance import AppearanceConfig, degrade, occlude
 from anymark.learn.data.geometry import GeometryConfig, identity, is_mirrored, sample_windows, to_window
-from anymark.learn.data.landmarks import Views
+from anymark.learn.data.landmarks import Views, draw_surroundings
 
 HAIR, NO_HEAD, UNKNOWN = 12, 13, 255
 """Regions of a pixel beside the head's twelve parts."""
@@ -267,9 +267,8 @@ class DenseSampler:
         step = 1 + (chance[1] * (count - 1)).long().clamp(max=(count - 2).clamp(min=0))
         index = torch.cat([start + one, start + (one + step) % count])  # another picture, or of one twice the same
         window = sample_windows(data.box_px[index], self.window_scale, self.geometry, generator)
-        views = Views(
-            data.images[index].float() / 255, window, data.valid_box_px[index], *self._around(2 * heads, generator)
-        )
+        surroundings = draw_surroundings(2 * heads, self.backgrounds, generator, device)
+        views = Views(data.images[index].float() / 255, window, data.valid_box_px[index], *surroundings)
         xy, cell = self._cells(data, index, window, generator)
         rows = torch.arange(2 * heads, device=device)[:, None]
         places_q, region = data.places_q[index].flatten(1, 2)[rows, cell], data.region[index].flatten(1)[rows, cell]
@@ -291,16 +290,6 @@ class DenseSampler:
             "match": match,
             "matched": matched,
         }
-
-    def _around(self, n: int, generator: Generator) -> tuple[Tensor, Tensor]:
-        """What lies around n pictures: black, a colour, a picture without heads, or the picture's own border."""
-        device = self.sets[0].images.device
-        look = torch.rand(n, 1, 1, 1, generator=generator, device=device)
-        around = torch.rand(n, 3, 1, 1, generator=generator, device=device) * (look > 0.25)
-        if self.backgrounds is not None:
-            pick = torch.randint(len(self.backgrounds), (n,), generator=generator, device=device)
-            around = torch.where(look > 0.5, self.backgrounds[pick].float() / 255, around)
-        return around, look[:, 0, 0, 0] > 0.85
 
     def _cells(
         self, data: DenseSet, index: Tensor, window: Float[Tensor, "V 2 3"], generator: Generator

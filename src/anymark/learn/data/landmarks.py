@@ -63,6 +63,19 @@ class Views:
         return cut_windows(self.photos, window, size, self.valid_box_px, around, self.smear)
 
 
+def draw_surroundings(
+    n: int, backgrounds: UInt8[Tensor, "N 3 Z Z"] | None, generator: Generator, device: torch.device
+) -> tuple[Float[Tensor, "B 3 #Z #Z"], Bool[Tensor, " B"]]:
+    """What lies around n photos, `Views.around` and `Views.smear`: black, a colour, a picture without heads, or the
+    photo's own border."""
+    look = torch.rand(n, 1, 1, 1, generator=generator, device=device)
+    around = torch.rand(n, 3, 1, 1, generator=generator, device=device) * (look > 0.25)  # some of them black
+    if backgrounds is not None:
+        pick = torch.randint(len(backgrounds), (n,), generator=generator, device=device)
+        around = torch.where(look > 0.5, backgrounds[pick].float() / 255, around)
+    return around, look[:, 0, 0, 0] > 0.85
+
+
 @dataclass
 class Looker:
     """Cuts the crops that S asks for, as bad cameras would show them; what a model calls once a batch."""
@@ -298,12 +311,7 @@ class Sampler:
         window = sample_windows(box_px, self.window_scale, self.geometry, generator)
         near = nearby_windows(window[:pairs], TWINS_SCALE, TWINS_SHIFT, TWINS_ROLL_DEG, generator)
         window[pairs : 2 * pairs] = near
-        look = torch.rand(n, 1, 1, 1, generator=generator, device=device)
-        around = torch.rand(n, 3, 1, 1, generator=generator, device=device) * (look > 0.25)  # some of them black
-        if self.backgrounds is not None:
-            pick = torch.randint(len(self.backgrounds), (n,), generator=generator, device=device)
-            around = torch.where(look > 0.5, self.backgrounds[pick].float() / 255, around)
-        smear = look[:, 0, 0, 0] > 0.85
+        around, smear = draw_surroundings(n, self.backgrounds, generator, device)
         views = Views(photos.images[index].float() / 255, window, photos.valid_box_px[index], around, smear)
         mirrored = is_mirrored(window)
         points = torch.cat(

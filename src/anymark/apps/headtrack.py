@@ -31,10 +31,13 @@ def seen_in(dense: DenseMap | None, layout: Layout) -> tuple[Floats, Floats]:
     if dense is None or not (dense.head > LEAST_HEAD).any():
         return np.full((count, 2), np.nan), np.full(count, np.inf)
     found = Finder(dense)(layout.points_mm)
+    shown = found.near(NEAR_MM)
     jacobian = dense.gradient(found.xy_px)
     mm_per_px = np.sqrt(np.linalg.eigvalsh(np.einsum("nki,nkj->nij", jacobian, jacobian)).clip(min=1e-6)[:, 0])
-    sigma = found.sigma_mm / mm_per_px
-    return found.xy_px, np.where(found.near(NEAR_MM), sigma, np.inf)
+    if shown.any():  # where the map jumps from one surface to another, nothing is surer than elsewhere
+        mm_per_px = np.minimum(mm_per_px, np.median(mm_per_px[shown]))
+    sigma = np.hypot(found.sigma_mm, found.gap_mm) / mm_per_px
+    return found.xy_px, np.where(shown, sigma, np.inf)
 
 
 def view_of(maps: Sequence[DenseMap | None], layout: Layout, focal_px: float, principal_px: npt.ArrayLike) -> View:

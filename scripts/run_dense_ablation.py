@@ -25,13 +25,16 @@ from anymark.canonical.face_mesh import FACE_MESH_POINTS
 from anymark.canonical.frame import uvw_to_mm
 from anymark.canonical.posed import points_on
 from anymark.detect.dense import DenseMap
+from anymark.detect.detector import Detector
 from anymark.detect.image import open_photo
+from anymark.detect.prior import STRIDE, prior_of
 from anymark.detect.window import Crop, Window, cut
 from anymark.engine.samples import Sample
 from anymark.evaluate.bench import host
 from anymark.evaluate.benchmark import points_box
 from anymark.evaluate.correspondence import ALPHAS, POINTS, read_pairs
 from anymark.evaluate.photo_files import FACE_MESH_LAYOUT
+from anymark.evaluate.samples import true_window
 from anymark.files import write_json
 from anymark.learn.models.embedder import Embedder
 from anymark.learn.train.dense import DenseModel, DenseTask
@@ -53,21 +56,25 @@ def variants(base: DenseRecipe) -> Iterator[tuple[str, DenseRecipe]]:
         "no landmarks": {"landmarks": 0.0},
         "no regions": {"regions": 0.0},
         "no round trip": {"closing": 0.0},
+        "no prior": {},
         "InfoNCE": {"kind": "info-nce"},
         "as the paper: no round trip, contrast of weight 1": {"closing": 0.0, "contrast": 1.0},
     }
     for name, change in off.items():
-        yield name, replace(base, loss=replace(base.loss, **change))
+        embedder = replace(base.embedder, prior=name != "no prior")
+        yield name, replace(base, embedder=embedder, loss=replace(base.loss, **change))
 
 
 @torch.no_grad()
-def map_of(embedder: Embedder, sample: Sample, scale: float, size: int) -> DenseMap:
+def map_of(embedder: Embedder, sample: Sample, detector: Detector, scale: float, size: int) -> DenseMap:
     """The map of a sample's head, in the window of its true box; the true mask tells what is head."""
     face = points_on(sample.xy_px, FACE_MESH_LAYOUT)[:FACE_MESH_POINTS].astype(np.float64)
     photo = open_photo(sample.image)
     square = Crop(Window.from_box(points_box(face), scale).affine())
     image = torch.from_numpy(cut(photo, [square], size)).permute(0, 3, 1, 2).float() / 255
-    found = embedder(image)
+    (head,) = detector.encode(photo, [true_window(sample, detector)])
+    prior = torch.from_numpy(prior_of(head.mesh(), square, size // STRIDE))[None]
+    found = embedder(image, prior)
     points = uvw_to_mm(found.uvw[0].permute(1, 2, 0).numpy()).astype(np.float32)
     side = len(points)
     ones = np.ones((side, side), np.float32)
@@ -81,6 +88,7 @@ def matched(model: DenseModel, recipe: DenseRecipe, folder: Path) -> dict[str, f
     """MAE and PCK of vertices carried from the first to the second view of held-out pairs."""
     model.eval()
     errors = []
+    detector = Detector()
     for i, (first, second) in enumerate(read_pairs(folder)):
         if i == PAIRS:
             break
@@ -89,7 +97,7 @@ def matched(model: DenseModel, recipe: DenseRecipe, folder: Path) -> dict[str, f
             continue
         chosen = np.random.default_rng(i).permutation(both)[:POINTS]
         scale, size = recipe.data.window_scale, recipe.embedder.input_size
-        one, other = (map_of(model.embedder, s, scale, size) for s in (first, second))
+        one, other = (map_of(model.embedder, s, detector, scale, size) for s in (first, second))
         found = Finder(other)(one.at(first.xy_px[chosen]).points_mm)
         errors.append(np.linalg.norm(found.xy_px - second.xy_px[chosen], axis=1))
     away = np.concatenate(errors)

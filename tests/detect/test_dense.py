@@ -130,7 +130,7 @@ def test_a_network_becomes_a_map(model: Path) -> None:
     network = DenseNetwork(Model(model, "dense"))
     pixels = np.zeros((64, 64, 3), np.uint8)
     pixels[:, 32:] = 255
-    (found,) = network.maps(open_photo(pixels), [Window(np.full(2, 32.0), 64.0)])
+    (found,) = network.maps(open_photo(pixels), [Window(np.full(2, 32.0), 64.0)], [None])
     assert found.side == SIZE // 2
     assert found.head[:, :7].max() < 0.01
     assert found.head[:, 9:].min() > 0.99
@@ -143,7 +143,7 @@ def test_a_network_becomes_a_map(model: Path) -> None:
 
 def test_a_photo_smaller_than_a_patch_has_a_map(model: Path) -> None:
     network = DenseNetwork(Model(model, "dense"))
-    (found,) = network.maps(open_photo(np.full((3, 5, 3), 200, np.uint8)), [whole((5, 3))])
+    (found,) = network.maps(open_photo(np.full((3, 5, 3), 200, np.uint8)), [whole((5, 3))], [None])
     assert found.on_photo().head.shape == (3, 5)
 
 

@@ -13,9 +13,13 @@ from torch.nn import functional as F
 
 from anymark.canonical import CanonicalHead
 from anymark.canonical.frame import mm_to_uvw
+from anymark.detect.mesh import HeadMesh
+from anymark.detect.prior import no_prior, prior_of
+from anymark.detect.window import Crop, Window
 from anymark.engine.samples import write_shard
 from anymark.engine.tracked_clips import TrackedClip
 from anymark.errors import AnymarkError
+from anymark.learn.data import priors
 from anymark.learn.data.appearance import AppearanceConfig
 from anymark.learn.data.dense import (
     HAIR,
@@ -29,6 +33,7 @@ from anymark.learn.data.dense import (
     parts_mirrored,
 )
 from anymark.learn.data.geometry import NO_AUGMENTATION, GeometryConfig
+from tests.dense_maps import turned_camera
 from tests.learn.dense import SIDE, render, write_pairs
 from tests.learn.tiny import UNCHANGED
 from tests.samples import finish
@@ -67,6 +72,43 @@ def test_labels_stay_with_their_pixels(pairs: DenseSet, geometry: GeometryConfig
     none = (batch.region == NO_HEAD) & (batch.xy.abs() < 0.95).all(-1)
     assert batch.uvw[batch.region == NO_HEAD].isnan().all()
     assert colours(batch.image, batch.xy)[none].quantile(0.9) < 0.25  # black
+
+
+def with_exact_priors(data: DenseSet) -> DenseSet:
+    """As if the query model had found the very heads."""
+    whole = Crop(Window(np.full(2, SIDE / 2), float(SIDE)).affine())
+    head = CanonicalHead.load().vertices_mm
+    cameras = [turned_camera(yaw + turn, 150.0, 900.0, SIDE / 2) for yaw in np.linspace(-40, 30, 4) for turn in (0, 20)]
+    priors = [prior_of(HeadMesh(head, camera, (SIDE, SIDE)), whole, SIDE // 4) for camera in cameras]
+    return replace(data, prior=torch.from_numpy(np.stack(priors)))
+
+
+@pytest.mark.parametrize("geometry", [NO_AUGMENTATION, WILD, replace(WILD, mirror=1.0)])
+def test_priors_go_with_their_views(pairs: DenseSet, geometry: GeometryConfig) -> None:
+    batch = draw(with_exact_priors(pairs), geometry)
+    found = F.grid_sample(batch.prior[:, :3], batch.xy[:, :, None], align_corners=False)[..., 0].transpose(1, 2)
+    on = batch.region < NO_HEAD
+    away = (found - batch.uvw)[on]
+    inner = away[away.abs().amax(-1) < 0.02]
+    assert len(inner) > 0.6 * len(away)
+    assert inner.mean(0).abs().max() < 0.002
+    loose = draw(with_exact_priors(pairs), geometry, loose=0.1).prior
+    assert (loose - batch.prior).abs().mean() > 0.01
+    blind = draw(with_exact_priors(pairs), geometry, blind=1.0).prior
+    assert torch.equal(blind, torch.tensor(no_prior(24)).expand(8, 4, 24, 24))
+
+
+def test_priors_are_asked_for_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write_pairs(tmp_path / "set", 2)
+    first = load_dense(folder).prior
+    assert first.shape == (4, 4, SIDE // 4, SIDE // 4)
+    kept = (folder / priors.FILE).read_bytes()
+    monkeypatch.setattr(priors, "Detector", None)
+    assert torch.equal(load_dense(folder).prior, first)
+    assert torch.equal(load_dense(folder, limit=3).prior, first[:3])
+    monkeypatch.undo()
+    (folder / priors.FILE).write_bytes(kept[:200])  # cut short
+    assert torch.equal(load_dense(folder).prior, first)
 
 
 def test_a_mirror_swaps_the_sides(pairs: DenseSet) -> None:

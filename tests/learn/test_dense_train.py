@@ -33,7 +33,7 @@ from anymark.learn.train.recipe import (
 from tests.learn.dense import write_pairs
 from tests.learn.tiny import BACKBONE, MODEL, model_config
 
-SMALL = EmbedderConfig(BACKBONE, "pyramid", 64, (8, 12, 16, 16), (1, 1, 1, 1), glance=64)
+SMALL = EmbedderConfig(BACKBONE, "pyramid", 64, (8, 12, 16, 16), (1, 1, 1, 1))
 CUBE = CubeConfig(6, 24, 1.0)
 
 
@@ -83,6 +83,24 @@ def test_a_dense_model_learns_where_pixels_lie(pairs: Path) -> None:
     assert after["head right %"] > 80
 
 
+def test_an_embedder_starts_from_its_prior_and_learns_what_differs(pairs: Path) -> None:
+    task = task_of(pairs)
+    batch = task.draw(4, Generator().manual_seed(0))
+    with torch.no_grad():
+        found = task.model.embedder.eval()(batch.image, batch.prior)
+    start = torch.nn.functional.interpolate(batch.prior[:, :3], scale_factor=2.0, mode="bilinear", align_corners=False)
+    torch.testing.assert_close(found.uvw, start.clamp(0.01, 0.99))
+    blind = task.model.embedder(batch.image).uvw
+    torch.testing.assert_close(blind, torch.full_like(blind, 0.5))
+    loss = task.loss(task.model.train(), batch)
+    loss.backward()
+    told = task.model.embedder.told
+    assert told is not None
+    place = task.model.embedder.place.weight
+    assert place.grad is not None
+    assert place.grad.abs().sum() > 0
+
+
 @pytest.mark.parametrize("term", ["landmarks", "contrast", "regions", "head"])
 def test_each_term_can_stand_alone_and_be_left_out(pairs: Path, term: str) -> None:
     alone = replace(DenseLossConfig(0, 0, "frobenius", 0, 0), **{term: 1.0})
@@ -124,7 +142,7 @@ def test_the_likelihood_finds_the_spread_of_errors(pairs: Path) -> None:
 
 
 def sampled_of(task: DenseTask, batch):
-    return sampled(task.model.embedder(batch.image), batch.xy)
+    return sampled(task.model.embedder(batch.image, batch.prior), batch.xy)
 
 
 def test_maps_are_sampled_at_their_pixels() -> None:
@@ -148,7 +166,6 @@ backbone = "{BACKBONE}"
 input_size = 64
 widths = [8, 12, 16, 16]
 depths = [1, 1, 1, 1]
-glance = 64
 [cube]
 side = 6
 features = 24
@@ -176,7 +193,9 @@ def test_a_run_is_exported_and_loaded(pairs: Path, tmp_path: Path, photo_root: P
     assert [entry["name"] for entry in model.card["data"]] == ["faker", "panoramas", "hands"]
     assert model.card["licence"] == "not stated"
     network = DenseNetwork(model)
-    (found,) = network.maps(open_photo(np.zeros((50, 70, 3), np.uint8)), [network.window_of([10, 10, 40, 40], 0.0)])
+    (found,) = network.maps(
+        open_photo(np.zeros((50, 70, 3), np.uint8)), [network.window_of([10, 10, 40, 40], 0.0)], [None]
+    )
     assert found.side == 32
 
 
@@ -200,7 +219,7 @@ def test_weights_are_stored_in_half_precision(tmp_path: Path) -> None:
     torch.manual_seed(0)
     model = Embedder(SMALL).eval()
     pictures = np.random.default_rng(0).integers(0, 255, (1, 64, 64, 3)).astype(np.uint8)
-    write_dense_model(model, tmp_path / "m", pictures, {"name": "m", "input_size": 64, "window_scale": 2.0})
+    write_dense_model(model, tmp_path / "m", pictures, None, {"name": "m", "input_size": 64, "window_scale": 2.0})
     count = sum(p.numel() for p in model.parameters())
     assert (tmp_path / "m" / "dense.onnx").stat().st_size < 3.2 * count
     read = load_file(tmp_path / "m" / "weights.safetensors")
@@ -213,12 +232,12 @@ def test_the_graph_and_torch_agree_and_a_folder_of_something_else_is_kept(tmp_pa
     model = Embedder(SMALL).eval()
     pictures = np.random.default_rng(0).integers(0, 255, (2, 64, 64, 3)).astype(np.uint8)
     card = {"name": "m", "input_size": 64, "window_scale": 2.0}
-    write_dense_model(model, tmp_path / "m", pictures, card)
+    write_dense_model(model, tmp_path / "m", pictures, None, card)
     assert DenseNetwork(Model(tmp_path / "m", "dense")).input_size == 64
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years of work")
     with pytest.raises(AnymarkError, match=r"thesis\.txt"):
-        write_dense_model(model, tmp_path / "mine", pictures, card)
+        write_dense_model(model, tmp_path / "mine", pictures, None, card)
 
 
 @pytest.mark.parametrize("learns", [False, True])
@@ -264,7 +283,7 @@ def test_the_loss_of_a_batch_without_heads_is_finite(pairs: Path) -> None:
         matched=torch.zeros_like(batch.matched),
     )
     model = DenseModel(task.recipe)
-    found, smooth = model(batch.image)
+    found, smooth = model(batch.image, batch.prior)
     loss = dense_loss(found, smooth, empty, DenseLossConfig(), model.cube)
     loss.backward()
     assert loss.isfinite()

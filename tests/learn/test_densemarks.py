@@ -96,7 +96,7 @@ def test_an_affine_map_is_found_in_spite_of_outliers() -> None:
 
 
 def test_an_aligned_embedder_answers_in_our_cube() -> None:
-    model = Embedder(EmbedderConfig("test_efficientnet", "pyramid", 64, (8, 8, 8, 8), (1, 1, 1, 1), glance=0)).eval()
+    model = Embedder(EmbedderConfig("test_efficientnet", "pyramid", 64, (8, 8, 8, 8), (1, 1, 1, 1), prior=False)).eval()
     affine = torch.tensor([[0.0, 0.5, 0.0, 0.1], [0.5, 0.0, 0.0, 0.2], [0.0, 0.0, -0.5, 0.7]])
     image = torch.rand(1, 3, 64, 64)
     with torch.no_grad():

@@ -17,9 +17,8 @@ from anymark.commands.capture import FitsRig, drawing_of, lens_of, longest
 from anymark.commands.following import progress
 from anymark.commands.on_heads import Place
 from anymark.commands.said import make_folder
-from anymark.detect.dense import DENSE, DenseNetwork
-from anymark.detect.image import open_photo
-from anymark.detect.model import Model
+from anymark.detect.dense import DENSE
+from anymark.detect.embed import Dense
 from anymark.detect.window import Window
 from anymark.errors import AnymarkError
 from anymark.evaluate.benchmark import shared_folder
@@ -60,12 +59,12 @@ class HeadTrack(FitsRig):
         points, on = rig.points_of(load_layout(LAYOUT))
         asked = Layout("tracked", load_layout(LAYOUT).points_mm[on])
         detector = self.detector()
-        network = DenseNetwork(Model(self.dense, "dense", threads=self.threads))
-        network.load()
+        dense = Dense(self.dense, detector, threads=self.threads)
+        dense.load()
         make_folder(self.out)
         with self.followed(video, load_layout("ibug68"), detector, place("headtrack", ".npz")) as track:
             head = longest(video, track)
-            view = self._view(video, head, network, asked)
+            view = self._view(video, head, dense, asked)
             found = capture(rig.rig, points, [view])
             self.write("headtrack", place, rig, found, track, video)
             with progress("drawn", 0, len(track.pts)) as show:
@@ -83,23 +82,23 @@ class HeadTrack(FitsRig):
         assets = shared_folder(self.assets, "assets", "--rig FILE, or --assets DIR with ICT-FaceKit")
         return ict_on_head(Rig.load_ict(assets))
 
-    def _view(self, video: Video, track: Track, network: DenseNetwork, layout: Layout) -> View:
+    def _view(self, video: Video, track: Track, dense: Dense, layout: Layout) -> View:
         """What the dense maps of a head's frames say."""
         count = len(track.pts)
         xy, sigma = np.full((count, len(layout), 2), np.nan), np.full((count, len(layout)), np.inf)
         windows: dict[int, Window] = {}
         for i, row in enumerate(track.rows):
             landmarks = track.landmarks(i)
-            windows[int(row["frame"])] = network.window_of(landmarks.box_px, landmarks.crop.roll_rad)
+            windows[int(row["frame"])] = dense.network.window_of(landmarks.box_px, landmarks.crop.roll_rad)
         with progress("mapped", 0, count) as show:
             for frame in video:
                 if frame.index >= count:
                     break
                 if frame.pixels is not None and frame.index in windows:
                     try:
-                        (dense,) = network.maps(open_photo(frame.pixels), [windows[frame.index]])
+                        (found,) = dense.encode(frame.pixels, [windows[frame.index]])
                     except AnymarkError as error:
                         raise AnymarkError(f"{video.name}: frame {frame.index}: {error}") from None
-                    xy[frame.index], sigma[frame.index] = seen_in(dense, layout)
+                    xy[frame.index], sigma[frame.index] = seen_in(found, layout)
                 show(frame.index + 1)
         return View.alone(xy, sigma, *lens_of(track, self.focal))

@@ -12,7 +12,9 @@ import numpy.typing as npt
 
 from anymark.canonical.frame import mm_to_uvw, uvw_to_mm
 from anymark.detect.image import Photo
+from anymark.detect.mesh import HeadMesh
 from anymark.detect.model import Model, Network
+from anymark.detect.prior import STRIDE, no_prior, prior_of
 from anymark.detect.window import Crop, Window, cut
 from anymark.errors import AnymarkError
 
@@ -156,6 +158,8 @@ class DenseNetwork:
         """Side in pixels of the square as it is read."""
         self.window_scale = model.number("window_scale")
         """Side of a head's window over the longer side of its face's box."""
+        self.reads_prior = model.card.get("prior") is True
+        """Whether it starts from the head that the query model found."""
         self._sigma_scale = model.number("sigma_scale", 1.0)
         self.round_trip = self._round_trip()
         """What this model's maps weigh against landmarks."""
@@ -184,24 +188,39 @@ class DenseNetwork:
         """The square about the box of a face (4,), with hair and chin, that the model reads."""
         return Window.from_box(box_px, self.window_scale, roll_rad)
 
-    def maps(self, photo: Photo, windows: Sequence[Window]) -> list[DenseMap]:
+    def maps(self, photo: Photo, windows: Sequence[Window], meshes: Sequence[HeadMesh | None]) -> list[DenseMap]:
         """The map of each window.
+
+        Args:
+            meshes: the head that the query model found in each; None where there is none.
 
         Raises:
             AnymarkError: an answer that is not finite.
         """
         crops = [Crop(window.affine()) for window in windows]
-        pictures = [cut(photo, crops[i : i + _BATCH], self.input_size) for i in range(0, len(crops), _BATCH)]
-        found = (answer for some in pictures for answer in self(some))
-        return [DenseMap(*answer, crop, photo.full_size_px) for answer, crop in zip(found, crops, strict=True)]
+        out: list[DenseMap] = []
+        for i in range(0, len(crops), _BATCH):
+            some = crops[i : i + _BATCH]
+            found = self(cut(photo, some, self.input_size), self.priors(some, meshes[i : i + _BATCH]))
+            out += [DenseMap(*answer, crop, photo.full_size_px) for answer, crop in zip(found, some, strict=True)]
+        return out
 
-    def __call__(self, pictures: npt.NDArray[np.uint8]) -> list[tuple[Floats, Floats, Floats]]:
-        """Squares (B, S, S, 3) -> of each the points (s, s, 3) in millimetres, the head (s, s) and sigmas (s, s).
+    def priors(self, squares: Sequence[Crop], meshes: Sequence[HeadMesh | None]) -> Floats | None:
+        """(B, 4, s, s) what the network starts from, if it does; see `anymark.detect.prior`."""
+        if not self.reads_prior:
+            return None
+        side = self.input_size // STRIDE
+        both = zip(squares, meshes, strict=True)
+        return np.stack([no_prior(side) if mesh is None else prior_of(mesh, crop, side) for crop, mesh in both])
+
+    def __call__(self, pictures: npt.NDArray[np.uint8], priors: Floats | None) -> list[tuple[Floats, Floats, Floats]]:
+        """Squares (B, S, S, 3) and what `priors` gives for them -> of each the points (s, s, 3) in millimetres, the
+        head (s, s) and sigmas (s, s).
 
         Raises:
             AnymarkError: an answer is not finite, or of another shape.
         """
-        (answer,) = self._network(image=pictures)
+        (answer,) = self._network(image=pictures, **({} if priors is None else {"prior": priors}))
         if answer.ndim != 4 or answer.shape[:2] != (len(pictures), CHANNELS) or answer.shape[2] != answer.shape[3]:
             raise AnymarkError(f"{self._network.path}: its answer is {answer.shape}, not (B, {CHANNELS}, s, s)")
         if not np.isfinite(answer).all():

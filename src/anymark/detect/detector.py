@@ -16,7 +16,7 @@ from anymark.canonical import Layout, load_layout
 from anymark.canonical.face_mesh import EYE_CORNERS, FACE_MESH_POINTS
 from anymark.detect.boxes import check_box, check_boxes, one_a_face
 from anymark.detect.camera import Camera
-from anymark.detect.dense import DenseNetwork
+from anymark.detect.dense import DenseMap, DenseNetwork
 from anymark.detect.image import Photo, Source, open_photo
 from anymark.detect.landmarker import Answer, Landmarker
 from anymark.detect.landmarks import Landmarks
@@ -263,8 +263,7 @@ class Detector:
         """The heads with what the dense model says of them."""
         if self.dense is None or not heads:
             return heads
-        windows = [self.dense.window_of(head.box_px, head.roll_rad) for head in heads]
-        maps = zip(heads, self.dense.maps(photo, windows), strict=True)
+        maps = zip(heads, dense_maps(self.dense, photo, heads), strict=True)
         return [replace(head, refiner=Refiner(found, self.dense.round_trip)) for head, found in maps]
 
     def _heads_in(self, photo: Photo, boxes: Sequence[Box]) -> list[Head]:
@@ -318,6 +317,16 @@ class Detector:
         unsureness = sigma / float((box[2:] - box[:2]).max())
         size = photo.full_size_px
         return Head(code, camera, face, window, crop, box, roll, unsureness, score, size, self.landmarker)
+
+
+def dense_maps(network: DenseNetwork, photo: Photo, heads: Sequence[Head]) -> list[DenseMap]:
+    """A dense model's map of each encoded head of a photo.
+
+    Raises:
+        AnymarkError: an answer of the network is not finite.
+    """
+    windows = [network.window_of(head.box_px, head.roll_rad) for head in heads]
+    return network.maps(photo, windows, [head.mesh() if network.reads_prior else None for head in heads])
 
 
 def _moved(head: Head) -> float:

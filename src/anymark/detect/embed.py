@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from functools import cached_property
 
 from anymark.detect.dense import DENSE, DenseMap, DenseNetwork, whole
-from anymark.detect.detector import Detector
-from anymark.detect.image import Source, open_photo
+from anymark.detect.detector import Detector, dense_maps
+from anymark.detect.image import Photo, Source, open_photo
+from anymark.detect.mesh import HeadMesh
 from anymark.detect.model import Model
 from anymark.detect.window import Window
 
@@ -58,8 +59,18 @@ class Dense:
             AnymarkError: a bad photo, window or model.
         """
         photo = open_photo(image)
-        if windows is None:
-            heads = self.detector.encode(photo)
-            windows = [self.network.window_of(head.box_px, head.roll_rad) for head in heads]
-            windows = windows or [whole(photo.full_size_px)]
-        return self.network.maps(photo, windows)
+        if windows is not None:
+            return self.network.maps(photo, windows, self._meshes(photo, windows))
+        heads = self.detector.encode(photo)
+        if heads:
+            return dense_maps(self.network, photo, heads)
+        return self.network.maps(photo, [whole(photo.full_size_px)], [None])
+
+    def _meshes(self, photo: Photo, windows: Sequence[Window]) -> list[HeadMesh | None]:
+        """The head that the query model finds in each window, if it does."""
+        if not self.network.reads_prior:
+            return [None] * len(windows)
+        landmarker = self.detector.landmarker
+        inner = landmarker.window_scale / self.network.window_scale
+        heads = self.detector.encode(photo, [window.scaled(inner) for window in windows])
+        return [head.mesh() if head.unsureness <= landmarker.most_unsure else None for head in heads]

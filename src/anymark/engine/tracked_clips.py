@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from anymark.detect.dense import DenseNetwork
-from anymark.detect.detector import Detector
+from anymark.detect.detector import Detector, dense_maps
 from anymark.detect.image import open_photo
 from anymark.detect.window import Crop, Window, crop
 from anymark.engine.tracks import PointTracker, spread_points, without_outliers
@@ -118,7 +118,7 @@ def track_clip(
         box = (square.to_crop(head.box_px.reshape(2, 2)) + 1) * (_SIDE / 2)
         if (box < -_ROOM * _SIDE).any() or (box > (1 + _ROOM) * _SIDE).any():
             break
-        (dense,) = network.maps(open_photo(pixels), [network.window_of(head.box_px, head.roll_rad)])
+        (dense,) = dense_maps(network, open_photo(pixels), [head])
         along = (np.arange(_SIDE) + 0.5) * (2 / _SIDE) - 1
         masks.append(dense.at(square.to_image(np.stack(np.meshgrid(along, along), -1))).head)
         cut.append(crop(pixels, square, _SIDE))

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from anymark.detect.dense import DenseNetwork
-from anymark.detect.detector import Detector, Head
+from anymark.detect.dense import DenseMap, DenseNetwork
+from anymark.detect.detector import Detector, Head, dense_maps
 from anymark.detect.image import open_photo
 from anymark.detect.window import Window
 from anymark.engine.samples import Sample, finished_shards, read_shards
@@ -55,10 +55,9 @@ def look(detector: Detector, network: DenseNetwork, pixels: npt.NDArray[np.uint8
     return Looked(pixels, head, dense_of(network, pixels, head))
 
 
-def dense_of(network: DenseNetwork, pixels: npt.NDArray[np.uint8], head: Head):
+def dense_of(network: DenseNetwork, pixels: npt.NDArray[np.uint8], head: Head) -> DenseMap:
     """The dense map of an encoded head."""
-    (found,) = network.maps(open_photo(pixels), [network.window_of(head.box_px, head.roll_rad)])
-    return found
+    return dense_maps(network, open_photo(pixels), [head])[0]
 
 
 def read_pairs(folder: Path) -> Iterator[tuple[Sample, Sample]]:

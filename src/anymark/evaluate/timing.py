@@ -19,11 +19,11 @@ import numpy.typing as npt
 
 from anymark.canonical import Layout, load_layout
 from anymark.detect.dense import DENSE, DenseNetwork
-from anymark.detect.detector import Detector
+from anymark.detect.detector import Detector, dense_maps
 from anymark.detect.image import open_photo
 from anymark.detect.model import Model
 from anymark.detect.round_trip import Refiner
-from anymark.detect.window import Window, crop
+from anymark.detect.window import Crop, Window, crop
 from anymark.errors import AnymarkError
 
 LEAST_RUNS = 3
@@ -86,7 +86,8 @@ def stages(detector: Detector, photo: Path, seconds: float, threads: int | None 
     dense = DenseNetwork(Model(DENSE, "dense", threads=threads))
     square = dense.window_of(head.box_px, head.roll_rad)
     picture = crop(opened.pixels, square.scaled(1 / opened.shrink), dense.input_size)[None]
-    refined = replace(head, refiner=Refiner(dense.maps(opened, [square])[0], dense.round_trip))
+    priors = dense.priors([Crop(square.affine())], [head.mesh()])
+    refined = replace(head, refiner=Refiner(dense_maps(dense, opened, [head])[0], dense.round_trip))
     work: dict[str, Callable[[], object]] = {
         "load image": lambda: open_photo(photo),
         "locate": lambda: detector.locator.locate(opened),
@@ -96,8 +97,8 @@ def stages(detector: Detector, photo: Path, seconds: float, threads: int | None 
         "query, new layout": lambda: head.query(next(new_points)),
         "query, layout seen before": lambda: head.query(layout),
         "decode": lambda: landmarker.landmarks(head.code, head.camera_vector, layout),
-        "dense network": lambda: dense(picture),
-        "dense map": lambda: dense.maps(opened, [square]),
+        "dense network": lambda: dense(picture, priors),
+        "dense map": lambda: dense_maps(dense, opened, [replace(head)]),  # a new one: it has not been drawn yet
         "query, refined": lambda: refined.query(layout),
         "all, from file to points": lambda: detector.detect(photo, layout, max_heads=1),
     }

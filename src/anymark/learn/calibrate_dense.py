@@ -18,7 +18,7 @@ from scipy.special import expit
 from anymark.canonical import load_layout
 from anymark.canonical.files import HEAD
 from anymark.detect.dense import DenseNetwork, RoundTrip
-from anymark.detect.detector import Detector, Head
+from anymark.detect.detector import Detector, Head, dense_maps
 from anymark.detect.image import open_photo
 from anymark.detect.model import Model
 from anymark.detect.round_trip import Refiner, features, gaps
@@ -111,7 +111,7 @@ def _best_trust(network: DenseNetwork, detector: Detector, photos: Path, weights
 
 
 def _refiner(network: DenseNetwork, pixels: npt.NDArray[np.uint8], head: Head) -> Refiner:
-    (dense,) = network.maps(open_photo(pixels), [network.window_of(head.box_px, head.roll_rad)])
+    (dense,) = dense_maps(network, open_photo(pixels), [head])
     return Refiner(dense, network.round_trip)
 
 

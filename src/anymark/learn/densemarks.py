@@ -192,6 +192,7 @@ def import_densemarks(
         Aligned(embedder, affine).eval(),
         out,
         picture,
+        None,
         {
             "name": name,
             "backbone": BACKBONE,

@@ -35,14 +35,18 @@ LEAST_STORED = 256
 
 
 class DenseGraph(nn.Module):
-    """Pictures as bytes -> places in the canonical cube, logit of the head and log of the spread."""
+    """Pictures as bytes, and priors where the embedder reads them -> places in the canonical cube, logit of the head
+    and log of the spread."""
 
     def __init__(self, embedder: nn.Module) -> None:
         super().__init__()
         self.embedder = embedder
 
-    def forward(self, image: UInt8[Tensor, "B S S 3"]) -> Float[Tensor, "B 5 h w"]:
-        return self.embedder(image.permute(0, 3, 1, 2).float() / 255).joined()
+    def forward(
+        self, image: UInt8[Tensor, "B S S 3"], prior: Float[Tensor, "B 4 s s"] | None = None
+    ) -> Float[Tensor, "B 5 h w"]:
+        picture = image.permute(0, 3, 1, 2).float() / 255
+        return (self.embedder(picture) if prior is None else self.embedder(picture, prior)).joined()
 
 
 def export_dense_run(run: Path, recipe: DenseRecipe, out: Path, name: str, photos: Path) -> Path:
@@ -65,6 +69,7 @@ def export_dense_run(run: Path, recipe: DenseRecipe, out: Path, name: str, photo
         model.embedder,
         out,
         pictures,
+        batch.prior.numpy(),
         {
             "name": name,
             "backbone": recipe.embedder.backbone,
@@ -88,6 +93,7 @@ def write_dense_model(
     embedder: nn.Module,
     out: Path,
     pictures: UInt8[np.ndarray, "B S S 3"],
+    priors: Float[np.ndarray, "B 4 s s"] | None,
     card: Mapping[str, Any],
     state: Mapping[str, Tensor] | None = None,
     finish: Callable[[Path], dict[str, Any]] | None = None,
@@ -96,7 +102,9 @@ def write_dense_model(
     single: half the size, the same speed.
 
     Args:
-        pictures: to check it on. card: what it says beside what follows from the network.
+        pictures: to check it on.
+        priors: of these, for embedders that start from them.
+        card: what it says beside what follows from the network.
         state: the weights to train on from, where there are more than the embedder's.
         finish: what of the card follows from the finished model.
 
@@ -105,16 +113,18 @@ def write_dense_model(
     """
     round_to_half(embedder)
     graph = DenseGraph(embedder.cpu().eval())
-    pictures = np.concatenate([pictures] * 2)[: max(2, len(pictures))]  # one alone would freeze the batch
-    image = torch.from_numpy(pictures)
+    given = {"image": pictures} if priors is None else {"image": pictures, "prior": priors}
+    # one alone would freeze the batch
+    given = {name: np.concatenate([array] * 2)[: max(2, len(array))] for name, array in given.items()}
+    inputs = {name: torch.from_numpy(array) for name, array in given.items()}
     with torch.no_grad():
-        want = graph(image).numpy()
+        want = graph(**inputs).numpy()
     with model_folder(out) as folder:
-        shapes = {"image": {0: torch.export.Dim("batch", min=1, max=4096)}}
-        export_graph(graph, {"image": image}, ["dense"], shapes, folder / DENSE)
+        batch = torch.export.Dim("batch", min=1, max=4096)
+        export_graph(graph, inputs, ["dense"], {name: {0: batch} for name in inputs}, folder / DENSE)
         store_half(folder / DENSE)
         session = onnxruntime.InferenceSession(folder / DENSE, providers=["CPUExecutionProvider"])
-        found = np.asarray(session.run(None, {"image": pictures})[0])
+        found = np.asarray(session.run(None, given)[0])
         units = np.array([*3 * [CUBE_SIDE_MM], 1, 1])[:, None, None]
         away = (np.abs(found - want) * units).max(1)
         worst_mm = float(away[want[:, 3] > 0].max(initial=0))
@@ -126,6 +136,7 @@ def write_dense_model(
             "format": CARD_FORMATS["dense"],
             "kind": "dense",
             **card,
+            "prior": priors is not None,
             "parameters": sum(p.numel() for p in embedder.parameters()),
             "exported": date.today().isoformat(),
             "onnx_difference_mm": round(worst_mm, 5),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,13 +19,25 @@ from anymark.canonical import CanonicalHead
 from anymark.canonical.face_mesh import FACE_MESH_POINTS
 from anymark.canonical.frame import CUBE_CENTRE_MM, CUBE_SIDE_MM, uvw_to_mm
 from anymark.canonical.posed import points_on
+from anymark.detect.prior import STRIDE
 from anymark.engine.samples import COARSE, NOTHING, QUANTUM, Sample, finished_shards, quantised, read_index, read_shards
 from anymark.engine.tracked_clips import SUFFIX, TrackedClip
 from anymark.errors import AnymarkError
 from anymark.evaluate.photo_files import FACE_MESH_LAYOUT
 from anymark.learn.data.appearance import AppearanceConfig, degrade, occlude
-from anymark.learn.data.geometry import GeometryConfig, identity, is_mirrored, sample_windows, to_window
+from anymark.learn.data.geometry import (
+    GeometryConfig,
+    identity,
+    is_mirrored,
+    nearby_windows,
+    pixel_centres,
+    sample_windows,
+    to_photo,
+    to_window,
+)
 from anymark.learn.data.landmarks import Views, draw_surroundings
+from anymark.learn.data.priors import read_priors
+from anymark.learn.models.embedder import nowhere
 
 HAIR, NO_HEAD, UNKNOWN = 12, 13, 255
 """Regions of a pixel beside the head's twelve parts."""
@@ -56,6 +69,8 @@ class DenseSet:
     """and how many they are."""
     spread_mm: Float[Tensor, "X Y Z"]
     """How far labels may be off along an axis, at places of the cube."""
+    prior: Float[Tensor, "N 4 H W"]
+    """The head that the query model finds in each picture; see `anymark.detect.prior`."""
     weight: float = 1.0
 
     def __len__(self) -> int:
@@ -89,6 +104,7 @@ def load_dense(folder: Path, *, weight: float = 1.0, limit: int | None = None) -
     if len(heads) < count:
         raise AnymarkError(f"{folder}: fewer samples than its index says")
     first = np.array([i for i in range(count) if i == 0 or heads[i] != heads[i - 1]])
+    arrays["prior"] = read_priors(folder, arrays["images"], arrays["box_px"])
     return DenseSet(
         source=folder.name,
         first=torch.from_numpy(first),
@@ -123,9 +139,10 @@ def load_tracks(folder: Path, *, weight: float = 1.0) -> DenseSet:
     def joined(key: str) -> Tensor:
         return torch.from_numpy(np.concatenate([getattr(clip, key) for clip in clips]))
 
+    images = joined("frames").permute(0, 3, 1, 2).contiguous()
     return DenseSet(
         source=folder.name,
-        images=joined("frames").permute(0, 3, 1, 2).contiguous(),
+        images=images,
         places_q=torch.full((*cells, 3), NOTHING, dtype=torch.int16),
         region=torch.full(cells, UNKNOWN, dtype=torch.uint8),
         xy_px=torch.from_numpy(np.concatenate([padded(clip, "xy_px") for clip in clips])),
@@ -135,6 +152,7 @@ def load_tracks(folder: Path, *, weight: float = 1.0) -> DenseSet:
         first=torch.from_numpy(np.cumsum(counts) - counts),
         count=torch.from_numpy(counts),
         spread_mm=torch.from_numpy(_spread_table(None)),
+        prior=torch.from_numpy(read_priors(folder, images.numpy(), joined("box_px").numpy())),
         weight=weight,
     )
 
@@ -206,6 +224,8 @@ class DenseBatch:
     """P vertices that both views show: where in the first, and in the second."""
     matched: Bool[Tensor, "B P"]
     """False where there are fewer."""
+    prior: Float[Tensor, "V 4 h w"]
+    """What the query model finds in each view, not quite where it is, or nothing."""
 
 
 @dataclass(frozen=True)
@@ -228,6 +248,11 @@ class DenseSampler:
     """Pictures without heads, to lie around others,"""
     empty: float = 0.0
     """and to be shown instead of this share of the heads."""
+    blind: float = 0.0
+    """Share of the views that have no prior."""
+    loose: float = 0.0
+    """How far priors are off, beside what they are by themselves: standard deviations of the log of their size, of
+    their place in sides of the view and of their roll in radians."""
 
     @torch.no_grad()
     def draw(self, batch: int, generator: Generator) -> DenseBatch:
@@ -242,6 +267,9 @@ class DenseSampler:
             return torch.cat([part[key].chunk(2)[k] for k in (0, 1) for part in parts])
 
         image, xy, uvw, region = joined("image"), joined("xy"), joined("uvw"), joined("region")
+        prior = joined("prior")
+        nothing = torch.rand(len(prior), 1, 1, 1, generator=generator, device=device) < self.blind
+        prior = torch.where(nothing, nowhere(image), prior)
         match, matched = (torch.cat([part[key] for part in parts]) for key in ("match", "matched"))
         if self.backgrounds is not None:
             none = torch.rand(heads, generator=generator, device=device) < self.empty
@@ -255,7 +283,7 @@ class DenseSampler:
         region = torch.where(_at(covered, xy), UNKNOWN, region)
         for k, half in enumerate(covered.chunk(2)):
             matched &= ~_at(half, match[:, :, k])
-        return DenseBatch(image, xy, uvw, joined("sd_mm"), region, match, matched)
+        return DenseBatch(image, xy, uvw, joined("sd_mm"), region, match, matched, prior)
 
     def _draw_from(self, data: DenseSet, heads: int, generator: Generator) -> dict[str, Tensor]:
         """The first views of some heads of one set, then the second ones."""
@@ -281,8 +309,10 @@ class DenseSampler:
         swapped = parts_mirrored().to(device)[region.clamp(max=REGIONS - 1)]
         region = torch.where(known & mirrored, swapped, region)
         match, matched = self._matches(data, index, window, generator)
+        near = nearby_windows(window, self.loose, self.loose, math.degrees(self.loose), generator)
         return {
             "image": views.cut(identity(2 * heads, window), self.size),
+            "prior": self._priors(data.prior[index], near, data.images.shape[-1]),
             "xy": xy,
             "uvw": uvw,
             "sd_mm": sd_mm,
@@ -290,6 +320,20 @@ class DenseSampler:
             "match": match,
             "matched": matched,
         }
+
+    def _priors(
+        self, prior: Float[Tensor, "V 4 H W"], window: Float[Tensor, "V 2 3"], picture_px: int
+    ) -> Float[Tensor, "V 4 h w"]:
+        """The priors of pictures, as windows show them; a mirrored one names the other side."""
+        side = self.size // STRIDE
+        centres = pixel_centres(side, prior.device).flatten(0, 1)[None]
+        grid = to_photo(centres, window).unflatten(1, (side, side)) * (2 / picture_px) - 1
+        found = F.grid_sample(prior.float(), grid, padding_mode="border", align_corners=False)
+        mirrored = is_mirrored(window)[:, None, None]
+        u = torch.where(mirrored, 1 - found[:, 0], found[:, 0])
+        sides = window[:, :, :2].det().abs().sqrt() * (2 / picture_px)
+        away = (found[:, 3] / sides[:, None, None]).clamp(max=1)
+        return torch.stack([u, found[:, 1], found[:, 2], away], 1)
 
     def _cells(
         self, data: DenseSet, index: Tensor, window: Float[Tensor, "V 2 3"], generator: Generator

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -12,8 +13,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from anymark.detect.prior import CHANNELS, MIDDLE, STRIDE
 from anymark.errors import AnymarkError
-from anymark.learn.models.encoder import IMAGENET_MEAN, IMAGENET_STD, PRESETS, Encoder, EncoderConfig
+from anymark.learn.models.encoder import IMAGENET_MEAN, IMAGENET_STD, PRESETS
 from anymark.learn.models.necks import Dpt, Pyramid
 from anymark.tables import check_numbers
 
@@ -21,10 +23,12 @@ STEEP = 3.0
 """uvw = tanh(STEEP x) / 2 + 1/2, as the authors' code has it."""
 LAST_PACE = 0.05
 """Share of the learning rate for the last layers: a step of theirs moves every pixel by millimetres."""
-INNER = 0.75
-"""Share of a picture's side, in its middle, that the glance is at: the window of landmark models."""
-OCTAVES, FIELD = 5, 96
-"""Of the glance's coordinates; and channels of its field."""
+OCTAVES = 4
+"""Of sines and cosines of what a prior says."""
+TOLD = 3
+"""Levels of the decoder, fine to coarse, that are told of it."""
+SURE = 0.98
+"""A prior goes no nearer to the cube's walls, as a share of the way: tanh would never reach them."""
 START_SPREAD_MM = 30.0
 """What the embedder takes its error for before training."""
 
@@ -43,16 +47,14 @@ class EmbedderConfig:
     """pyramid: channels at strides 4, 8, 16 and 32."""
     depths: tuple[int, ...] = (1, 2, 2, 2)
     """pyramid: blocks at each of these; the finest cost most."""
-    glance: int = 160
-    """pyramid: side of the middle of the picture as a landmark model's encoder reads it, pixels; 0 for none. What it
-    makes of the head as a whole, its pose and shape, is spread over the picture."""
+    prior: bool = True
+    """pyramid: start from the head that the query model finds, drawn into the picture (`anymark.detect.prior`)."""
     pretrained: bool = False
     """Start from timm's weights (downloaded; mind their licence)."""
 
     def __post_init__(self) -> None:
         check_numbers(self, "input_size", least=32)
         check_numbers(self, "widths", "depths", least=1)
-        check_numbers(self, "glance", least=0)
         if not len(self.widths) == len(self.depths) == 4:
             raise AnymarkError("widths and depths: there must be four of each")
 
@@ -87,7 +89,7 @@ class Embedder(nn.Module):
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(IMAGENET_STD).view(3, 1, 1), persistent=False)
         self.encoder = Pictures(config) if config.neck == "pyramid" else Tokens(config)
-        self.glance = Glance(config, config.widths[1]) if config.neck == "pyramid" and config.glance else None
+        self.told = Told(config.widths[:TOLD]) if config.neck == "pyramid" and config.prior else None
         width = self.encoder.width
         self.place = nn.ConvTranspose2d(width, 3, 4, stride=2, padding=1)
         self.more = nn.ConvTranspose2d(width, 2, 4, stride=2, padding=1)
@@ -98,18 +100,35 @@ class Embedder(nn.Module):
             for parameter in layer.parameters():
                 parameter.pace = LAST_PACE  # type: ignore[attr-defined]
         with torch.no_grad():
-            self.place.weight.mul_(0.1)  # tanh must not start in its flat part
+            # tanh must not start in its flat part, and what starts from a prior starts as it
+            self.place.weight.mul_(0.1 if self.told is None else 0.0)
             self.more.weight.mul_(0.1)
             assert self.more.bias is not None
             self.more.bias[1] = torch.tensor(START_SPREAD_MM).log()
 
-    def forward(self, image: Float[Tensor, "B 3 H W"]) -> Embedding:
-        """RGB in 0..1; H and W are multiples of the backbone's coarsest stride, or of its patches."""
+    def forward(self, image: Float[Tensor, "B 3 H W"], prior: Float[Tensor, "B 4 h w"] | None = None) -> Embedding:
+        """RGB in 0..1; H and W are multiples of the backbone's coarsest stride, or of its patches.
+
+        Args:
+            prior: at a quarter of the picture, for embedders that start from one; None where no head is known.
+        """
         normal = (image - self.mean) / self.std
-        features = self.encoder(normal) if self.glance is None else self.encoder(normal, self.glance(image))
-        uvw = torch.tanh(STEEP * self.place(features)) / 2 + 0.5
+        if self.told is None:
+            features = self.encoder(normal)
+            place = STEEP * self.place(features)
+        else:
+            prior = nowhere(image) if prior is None else prior
+            features = self.encoder(normal, self.told(prior))
+            start = F.interpolate(prior[:, :3], scale_factor=2.0, mode="bilinear", align_corners=False)
+            place = STEEP * self.place(features) + torch.atanh((2 * start - 1).clamp(-SURE, SURE))
         head, spread = self.more(features).unbind(1)
-        return Embedding(uvw, head, spread)
+        return Embedding(torch.tanh(place) / 2 + 0.5, head, spread)
+
+
+def nowhere(image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 4 h w"]:
+    """The prior of pictures whose heads nobody knows."""
+    rows, columns = (n // STRIDE for n in image.shape[-2:])
+    return image.new_tensor(MIDDLE).view(1, CHANNELS, 1, 1).expand(len(image), CHANNELS, rows, columns)
 
 
 class Pictures(nn.Module):
@@ -126,60 +145,37 @@ class Pictures(nn.Module):
         self.neck = Pyramid([channels[i] for i in self.levels], config.widths, config.depths)
         self.width = self.neck.width
 
-    def forward(
-        self, image: Float[Tensor, "B 3 H W"], glance: Float[Tensor, "B G r s"] | None = None
-    ) -> Float[Tensor, "B C h w"]:
+    def forward(self, image: Float[Tensor, "B 3 H W"], told: Sequence[Tensor] = ()) -> Float[Tensor, "B C h w"]:
         features = self.backbone(image)
-        return self.neck([features[i] for i in self.levels], glance)
+        return self.neck([features[i] for i in self.levels], told)
 
 
-class Glance(nn.Module):
-    """What a landmark model's encoder makes of the head, for every place of the picture: a field over its coordinates
-    that is modulated by the features (FiLM, Perez et al. 2018), at an eighth of the input. The encoder itself stays as
-    it is: `train.init` brings one that knows heads.
+class Told(nn.Module):
+    """Reads a prior (`anymark.detect.prior`) for the levels of the light decoder, fine to coarse.
 
     Args:
-        width: channels of the field.
+        widths: channels of the levels that are told of it.
     """
 
-    def __init__(self, config: EmbedderConfig, width: int) -> None:
+    def __init__(self, widths: Sequence[int]) -> None:
         super().__init__()
-        self.size = config.glance
-        self.encoder = Encoder(EncoderConfig(config.backbone, config.glance)).requires_grad_(False)
-        features = EncoderConfig.features
-        self.enter = nn.Conv2d(2 + 4 * OCTAVES, FIELD, 1)
-        self.layers = nn.ModuleList(nn.Conv2d(FIELD, FIELD, 1) for _ in range(2))
-        self.modulate = nn.ModuleList(nn.Linear(features, 2 * FIELD) for _ in range(3))
-        self.leave = nn.Conv2d(FIELD, width, 1)
-        nn.init.zeros_(self.leave.weight)
+        inputs = CHANNELS + 2 * 3 * OCTAVES
+        self.read = nn.ModuleList()
+        for width in widths:
+            self.read.append(nn.Conv2d(inputs, width, 1))
+            inputs = width
+        self.leave = nn.ModuleList(nn.Conv2d(width, width, 1) for width in widths)
+        for layer in self.leave:
+            nn.init.zeros_(layer.weight)  # type: ignore[arg-type]
 
-    def train(self, mode: bool = True) -> Glance:
-        """The encoder's running statistics stay, too."""
-        super().train(mode)
-        self.encoder.eval()
-        return self
-
-    def forward(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B G r s"]:
-        """RGB in 0..1."""
-        height, width = image.shape[-2:]
-        top, left = round(height * (1 - INNER) / 2), round(width * (1 - INNER) / 2)
-        inner = image[..., top : height - top, left : width - left]
-        size = (self.size, self.size)
-        with torch.no_grad():
-            features = self.encoder(F.interpolate(inner, size, mode="bilinear", align_corners=False))
-        x = self.enter(_places(height // 8, width // 8, image))
-        for layer, modulate in zip([None, *self.layers], self.modulate, strict=True):
-            scale, shift = modulate(features)[..., None, None].chunk(2, 1)
-            x = F.relu((x if layer is None else layer(x)) * (1 + scale) + shift)
-        return self.leave(x)
-
-
-def _places(rows: int, columns: int, like: Tensor) -> Float[Tensor, "1 C h w"]:
-    """Coordinates of a map's cells in -1..1, with sines and cosines of a few octaves."""
-    along = [(torch.arange(n, device=like.device, dtype=like.dtype) + 0.5) * (2 / n) - 1 for n in (columns, rows)]
-    xy = torch.stack(torch.meshgrid(*along, indexing="xy"))
-    waves = [f(math.pi / 2 * 2**k * xy) for k in range(OCTAVES) for f in (torch.sin, torch.cos)]
-    return torch.cat([xy, *waves])[None]
+    def forward(self, prior: Float[Tensor, "B 4 h w"]) -> list[Tensor]:
+        around = math.pi * (2 * prior[:, :3] - 1)
+        x = torch.cat([prior, *(f(2**k * around) for k in range(OCTAVES) for f in (torch.sin, torch.cos))], 1)
+        out = []
+        for i, (read, leave) in enumerate(zip(self.read, self.leave, strict=True)):
+            x = F.relu(read(F.avg_pool2d(x, 2) if i else x))
+            out.append(leave(x))
+        return out
 
 
 class Tokens(nn.Module):

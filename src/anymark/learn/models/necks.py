@@ -30,14 +30,13 @@ class Pyramid(nn.Module):
         self.down = nn.ModuleList(nn.Conv2d(coarse, fine, 1, bias=False) for fine, coarse in pairwise(widths))
         self.width = widths[0]
 
-    def forward(self, features: Sequence[Tensor], more: Tensor | None = None) -> Float[Tensor, "B C H W"]:
-        """Features, fine to coarse; and what is added to the second level."""
+    def forward(self, features: Sequence[Tensor], more: Sequence[Tensor] = ()) -> Float[Tensor, "B C H W"]:
+        """Features, fine to coarse; and what is added to the first levels."""
         x = self.refine[-1](self.lateral[-1](features[-1]))
         for i in reversed(range(len(features) - 1)):
             level = self.lateral[i](features[i])
             x = F.interpolate(self.down[i](x), size=level.shape[-2:], mode="bilinear", align_corners=False)
-            x = level + x
-            x = self.refine[i](x + more if i == 1 and more is not None else x)
+            x = self.refine[i](level + x + more[i] if i < len(more) else level + x)
         return x
 
 

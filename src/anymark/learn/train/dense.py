@@ -8,8 +8,9 @@ head.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from copy import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,7 +29,6 @@ from anymark.learn.data.dense import (
     UNKNOWN,
     DenseBatch,
     DenseSampler,
-    DenseSet,
     load_dense,
     load_tracks,
 )
@@ -70,9 +70,11 @@ class DenseModel(nn.Module):
         self.query = query
         self.cube = LatentCube(recipe.cube, REGIONS - 1) if recipe.loss.needs_cube else None
 
-    def forward(self, image: Float[Tensor, "V 3 S S"]) -> tuple[Embedding, Tensor | None]:
+    def forward(
+        self, image: Float[Tensor, "V 3 S S"], prior: Float[Tensor, "V 4 h w"]
+    ) -> tuple[Embedding, Tensor | None]:
         """What the embedder says, and the smoothed cube."""
-        return self.embedder(image), None if self.cube is None else self.cube.smoothed()
+        return self.embedder(image, prior), None if self.cube is None else self.cube.smoothed()
 
 
 class DenseTask:
@@ -115,30 +117,27 @@ class DenseTask:
     def to(self, device: torch.device) -> None:
         recipe = self.recipe
         backgrounds = None if self._backgrounds is None else self._backgrounds.to(device)
-        self.sampler = self._sampler(
-            [s.to(device) for s in self._train], recipe.geometry, recipe.appearance, backgrounds
+        exact = self._sampler(NO_AUGMENTATION, NO_DEGRADATION)
+        self.held_out = [replace(exact, sets=[s.to(device)]) for s in self._held_out]
+        self.sampler = replace(
+            self._sampler(recipe.geometry, recipe.appearance),
+            sets=[s.to(device) for s in self._train],
+            backgrounds=backgrounds,
+            empty=0.0 if backgrounds is None else recipe.data.empty,
+            blind=recipe.data.blind,
+            loose=recipe.data.loose,
         )
-        self.held_out = [self._sampler([s.to(device)], NO_AUGMENTATION, NO_DEGRADATION, None) for s in self._held_out]
 
-    def _sampler(
-        self,
-        sets: Sequence[DenseSet],
-        geometry: GeometryConfig,
-        appearance: AppearanceConfig,
-        backgrounds: Tensor | None,
-    ) -> DenseSampler:
+    def _sampler(self, geometry: GeometryConfig, appearance: AppearanceConfig) -> DenseSampler:
         data, size = self.recipe.data, self.recipe.embedder.input_size
-        scale, empty = data.window_scale, 0.0 if backgrounds is None else data.empty
-        return DenseSampler(
-            sets, size, scale, data.places, data.matches, data.apart, geometry, appearance, backgrounds, empty
-        )
+        return DenseSampler([], size, data.window_scale, data.places, data.matches, data.apart, geometry, appearance)
 
     def draw(self, batch: int, generator: Generator) -> DenseBatch:
         self._generator = generator  # of the step: the round trip draws its points from it
         return self.sampler.draw(batch, generator)
 
     def loss(self, model: Callable[..., Any], batch: DenseBatch) -> Tensor:
-        found, smooth = model(batch.image)
+        found, smooth = model(batch.image, batch.prior)
         loss = dense_loss(found, smooth, batch, self.recipe.loss, self.model.cube)
         if self.model.query is None:
             return loss
@@ -157,7 +156,7 @@ class DenseTask:
             generator = Generator(device=sampler.sets[0].images.device).manual_seed(0)
             for _ in range(max(1, len(sampler.sets[0]) // EVALUATED)):
                 batch = sampler.draw(EVALUATED, generator)
-                found = model.embedder(batch.image)
+                found = model.embedder(batch.image, batch.prior)
                 uvw, head, _ = sampled(found, batch.xy)
                 on = batch.region < NO_HEAD
                 away.append(CUBE_SIDE_MM * (uvw - batch.uvw).norm(dim=-1)[on])

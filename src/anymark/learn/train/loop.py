@@ -226,7 +226,7 @@ def start_from(model: nn.Module, path: Path) -> list[str]:
         if key.startswith("crop.encoder.") and key.removeprefix("crop.") in state:
             state[key] = state[key.removeprefix("crop.")]
     for key in own.keys() - state.keys():  # a dense model starts from the encoder of a landmark model
-        given = key.removeprefix("embedder.").removeprefix("glance.")
+        given = key.removeprefix("embedder.")
         if key.startswith("embedder.") and given in state:
             state[key] = state[given]
     fits = {key: value for key, value in state.items() if key in own and value.shape == own[key].shape}

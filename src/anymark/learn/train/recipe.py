@@ -191,11 +191,15 @@ class DenseData:
     """Views of each panorama, as many painted textures times three."""
     empty: float = 0.03
     """Share of views that show no head at all."""
+    blind: float = 0.05
+    """Share of views without a prior."""
+    loose: float = 0.01
+    """How far priors are off while training; see `DenseSampler`."""
 
     def __post_init__(self) -> None:
         check_numbers(self, "shards", "tracks", "window_scale", least=ABOVE_0)
         check_numbers(self, "held_out", "places", "matches", least=2)
-        check_numbers(self, "apart", "empty", least=0, most=1)
+        check_numbers(self, "apart", "empty", "blind", "loose", least=0, most=1)
         check_numbers(self, "backgrounds", least=0)
 
 

@@ -1,0 +1,78 @@
+"""What dense models start from, for the pictures of a training set: the query model is asked once, and its answers are
+kept beside the data."""
+
+from __future__ import annotations
+
+import os
+import sys
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from jaxtyping import Float16, UInt8
+
+from anymark.detect.detector import Detector
+from anymark.detect.model import Model
+from anymark.detect.prior import CHANNELS, STRIDE, no_prior, prior_of
+from anymark.detect.window import Crop, Window
+from anymark.files import atomic
+
+FILE = "priors.npz"
+QUERY = "small"
+"""The query model."""
+SHOWN = 500
+"""Pictures between two lines that say how far it is."""
+
+
+def read_priors(
+    folder: Path, images: UInt8[np.ndarray, "N 3 S S"], box_px: npt.NDArray[np.floating]
+) -> Float16[np.ndarray, "N 4 s s"]:
+    """The prior of each whole picture of a data set: from `folder`, where it is kept, or else the query model.
+
+    Args:
+        box_px: (N, 4) the face in each.
+    """
+    model = Model(QUERY, "landmarks").sha256("encode.onnx")
+    kept = _read(folder / FILE, model)
+    if len(kept) < len(images):
+        kept = _asked(images, box_px, folder.name)
+        with atomic(folder / FILE, "wb") as file:
+            np.savez(file, priors=kept, model=model)
+    return kept[: len(images)]
+
+
+def _read(path: Path, model: str) -> npt.NDArray[np.float16]:
+    """What is kept of this model; nothing if there is none, or the file is damaged."""
+    try:
+        with open(path, "rb") as raw, np.load(raw) as file:
+            if str(file["model"]) == model:
+                return file["priors"]
+    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile):
+        pass
+    return np.zeros((0, CHANNELS, 0, 0), np.float16)
+
+
+def _asked(
+    images: UInt8[np.ndarray, "N 3 S S"], box_px: npt.NDArray[np.floating], name: str
+) -> Float16[np.ndarray, "N 4 s s"]:
+    detector = Detector(QUERY, threads=1)
+    side = images.shape[-1]
+    whole = Crop(Window(np.full(2, side / 2), float(side)).affine())
+
+    def one(i: int) -> npt.NDArray[np.float32]:
+        window = Window.from_box(box_px[i], detector.landmarker.window_scale)
+        (head,) = detector.encode(images[i].transpose(1, 2, 0), [window])
+        if head.unsureness > detector.landmarker.most_unsure:
+            return no_prior(side // STRIDE)
+        return prior_of(head.mesh(), whole, side // STRIDE)
+
+    detector.load()
+    out = np.empty((len(images), CHANNELS, side // STRIDE, side // STRIDE), np.float16)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for i, found in enumerate(pool.map(one, range(len(images)))):
+            out[i] = found
+            if i % SHOWN == 0:
+                print(f"{name}: {QUERY} has looked at {i}/{len(images)} pictures", file=sys.stderr)
+    return out

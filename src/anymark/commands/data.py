@@ -9,6 +9,7 @@ from tyro.conf import OmitArgPrefixes, OmitSubcommandPrefixes, subcommand
 
 from anymark.commands.data_build import Build
 from anymark.commands.data_label import Label
+from anymark.commands.data_markers import DataMarkers
 from anymark.commands.data_show import Show
 from anymark.commands.data_tracks import DataTracks
 
@@ -23,6 +24,7 @@ class Data:
             | Annotated[Build, subcommand("build")]
             | Annotated[Show, subcommand("show")]
             | Annotated[DataTracks, subcommand("tracks")]
+            | Annotated[DataMarkers, subcommand("markers")]
         ]
     ]
 

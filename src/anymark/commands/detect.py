@@ -16,16 +16,19 @@ from tyro.conf import Positional, UseAppendAction, arg
 
 from anymark.canonical import Layout
 from anymark.commands.asked import asked_layout
+from anymark.commands.models import detector_of, only_template
 from anymark.commands.said import complain, make_folder
 from anymark.detect.camera import Camera
 from anymark.detect.dense import DENSE
-from anymark.detect.detector import Detector
+from anymark.detect.detector import Detector, Head
 from anymark.detect.draw import draw
 from anymark.detect.files import MARK, output_names, photos
 from anymark.detect.image import open_photo
 from anymark.detect.landmarks import Landmarks
 from anymark.detect.locate import SEARCH_PX
+from anymark.detect.markers import MarkerDetector
 from anymark.detect.mesh import check_mesh_path
+from anymark.detect.model import kind_of
 from anymark.detect.write import Found, csv_file, json_file, write_found, write_image
 from anymark.errors import AnymarkError
 from anymark.files import check_targets, check_writable
@@ -71,7 +74,7 @@ class Detect:
     """Longest side at which a photo is searched for its smallest faces; they must be about 20 px wide there. More finds
     smaller ones, in more time and memory; at most 4096."""
     model: Annotated[str, arg(metavar="NAME|DIR")] = "small"
-    """Landmark model."""
+    """Landmark model, or a marker model's folder, whose template is then the layout."""
     locator: Annotated[str, arg(metavar="NAME|DIR")] = "locator"
     """Model that finds the heads."""
 
@@ -91,7 +94,7 @@ class Detect:
             raise AnymarkError(f"--max-heads {self.max_heads}: must be at least 1")
         if self.mesh is not None:
             check_mesh_path(self.mesh)
-        layout = asked_layout(self.layout, self.point)
+        layout = None if kind_of(self.model) == "markers" else asked_layout(self.layout, self.point)
         paths, problems = expand(self.files)
         out = self.out or (None if self.json or self.csv or self.mesh else DEFAULT_OUT)
         names = output_names(paths)
@@ -100,8 +103,10 @@ class Detect:
         read = [*paths, *([Path(self.layout)] if self.layout and Path(self.layout).suffix else [])]
         check_targets(filter(None, (self.json, self.csv, *chain(*targets), *meshes)), read)
         refine = DENSE if self.refine else None
-        detector = Detector(self.model, self.locator, search_px=self.search_px, refine=refine)
-        detector.load()
+        detector = detector_of(self.model, self.locator, search_px=self.search_px, refine=refine)
+        if isinstance(detector, MarkerDetector):
+            layout = only_template(detector, self.layout, self.point, self.mesh)
+        assert layout is not None
         for problem in problems:
             complain(problem)
         if paths and out is not None:
@@ -138,7 +143,7 @@ class Detect:
 
     def _one(
         self,
-        detector: Detector,
+        detector: Detector | MarkerDetector,
         layout: Layout,
         path: Path,
         targets: Sequence[Path],
@@ -166,6 +171,7 @@ class Detect:
             write_found(json, found)
         if mesh is not None:
             for number, head in enumerate(heads, 1):
+                assert isinstance(head, Head)
                 head.mesh().save(mesh if len(heads) == 1 else mesh.with_stem(f"{mesh.stem}.head{number}"))
         for line in lines(name, faces, self.pose):
             _say(line)

@@ -30,9 +30,13 @@ class Export:
     def run(self) -> int:
         """Export, and print the model folder. Returns the exit code."""
         from anymark.evaluate.benchmark import shared_folder
+        from anymark.learn.train.loop import RECIPE
+        from anymark.learn.train.recipe import MarkerRecipe, load_recipe
         from anymark.learn.train.tasks import export_run
 
-        photos = shared_folder(self.photos, "photos", "--photos DIR")
+        recipe = self.run_folder / RECIPE
+        alone = self.photos is None and recipe.exists() and isinstance(load_recipe(recipe), MarkerRecipe)
+        photos = Path() if alone else shared_folder(self.photos, "photos", "--photos DIR")
         out = export_run(self.run_folder, self.out, self.name or self.out.resolve().name, photos, self.cache)
         size = sum(p.stat().st_size for p in out.iterdir()) / 1e6
         print(f"{out}: {size:.1f} MB")

@@ -25,7 +25,8 @@ from anymark.commands.said import complain
 from anymark.detect.dense import DENSE
 from anymark.detect.detector import Detector
 from anymark.detect.locate import SEARCH_PX
-from anymark.detect.model import Model
+from anymark.detect.markers import MarkerDetector
+from anymark.detect.model import Model, kind_of
 from anymark.errors import AnymarkError
 from anymark.signals import stopped_by_sigterm
 from anymark.video import Track, Tracker, Video, open_video
@@ -115,7 +116,12 @@ class Following(ABC):
 
     @contextmanager
     def followed(
-        self, video: Video, layout: Layout, detector: Detector, out: Path, locked: ClickedPoints | None = None
+        self,
+        video: Video,
+        layout: Layout,
+        detector: Detector | MarkerDetector,
+        out: Path,
+        locked: ClickedPoints | None = None,
     ) -> Iterator[Track]:
         """The heads of a video, as many rows as there are mapped from files beside `out`; these are removed when the
         block ends well, and the run is over.
@@ -148,12 +154,13 @@ class Following(ABC):
         """What a stopped run must have in common with this one to be gone on with."""
         slides = b"" if layout.slides_mm is None else layout.slides_mm.tobytes()
         points = hashlib.sha256(layout.points_mm.tobytes() + slides).hexdigest()
+        marks = kind_of(self.model) == "markers"
         return {
             "version of anymark": __version__,
             "video": {"name": video.name, **video.fingerprint()},
             "layout": {"name": layout.name, "points_mm": points, "code": layout.code},
-            "model": _digest(Model(self.model, "landmarks").card),
-            "locator": _digest(Model(self.locator, "locator").card),
+            "model": _digest(Model(self.model, "markers" if marks else "landmarks").card),
+            "locator": None if marks else _digest(Model(self.locator, "locator").card),
             "--refine": _digest(Model(DENSE, "dense").card) if self.refine else None,
             "--max-heads": self.max_heads,
             "--search-px": self.search_px,

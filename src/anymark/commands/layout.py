@@ -11,6 +11,7 @@ from tyro.conf import OmitArgPrefixes, OmitSubcommandPrefixes, Positional, UseAp
 
 from anymark.canonical import Layout, available_layouts, load_layout
 from anymark.commands.layout_calibrate import Calibrate
+from anymark.commands.layout_markers import FromMarkers, Marks
 from anymark.commands.on_heads import is_video
 from anymark.detect.detector import Detector, as_layout
 from anymark.detect.image import load_image
@@ -167,8 +168,10 @@ class LayoutCommand:
     what: OmitArgPrefixes[
         OmitSubcommandPrefixes[
             Annotated[Calibrate, subcommand("calibrate")]
+            | Annotated[FromMarkers, subcommand("from-markers")]
             | Annotated[Guide, subcommand("guide")]
             | Annotated[List, subcommand("list")]
+            | Annotated[Marks, subcommand("marks")]
             | Annotated[Pick, subcommand("pick")]
             | Annotated[Show, subcommand("show")]
             | Annotated[Template, subcommand("template")]

@@ -12,8 +12,12 @@ from tyro.conf import Positional, UseAppendAction, arg
 from anymark.commands.clicked import asked_of_video
 from anymark.commands.detect import DEFAULT_OUT
 from anymark.commands.following import Following, complain_of_frames, progress, remove_stale, report
+from anymark.commands.models import detector_of, only_template
 from anymark.commands.said import complain
+from anymark.detect.dense import DENSE
 from anymark.detect.files import MARK
+from anymark.detect.markers import MarkerDetector
+from anymark.detect.model import kind_of
 from anymark.errors import AnymarkError
 from anymark.exports import check_target, export, format_named
 from anymark.files import check_file, check_targets
@@ -71,8 +75,15 @@ class Track(Following):
         check_targets(filter(None, (out, table, self.draw, self.save_points, *exports)), read)
         if self.save_points is not None and not (self.point or self.marker_file):
             raise AnymarkError(f"--save-points {self.save_points}: no points were clicked")
-        detector = self.detector()
-        layout, clicked = asked_of_video(self.layout, self.point, self.marker_file, video, detector)
+        if kind_of(self.model) == "markers":
+            detector = detector_of(
+                self.model, self.locator, refine=DENSE if self.refine else None, threads=self.threads
+            )
+            assert isinstance(detector, MarkerDetector)
+            layout, clicked = only_template(detector, self.layout, self.point, self.marker_file), None
+        else:
+            detector = self.detector()
+            layout, clicked = asked_of_video(self.layout, self.point, self.marker_file, video, detector)
         with self.followed(video, layout, detector, out, clicked if self.lock else None) as track:
             for path in filter(None, (out, table, self.draw)):
                 remove_stale(path)

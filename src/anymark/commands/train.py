@@ -38,13 +38,16 @@ class Train:
         """Train, and print the last held-out metrics. Returns the exit code: 130 for a run that was stopped."""
         from anymark.evaluate.benchmark import shared_folder
         from anymark.learn.train.loop import Stopped, fit
-        from anymark.learn.train.recipe import load_recipe
+        from anymark.learn.train.recipe import MarkerRecipe, load_recipe
         from anymark.learn.train.tasks import build_task
 
         if self.limit is not None and self.limit < 1:
             raise AnymarkError(f"--limit {self.limit}: must be at least 1")
         recipe = load_recipe(self.recipe)
-        task = build_task(recipe, shared_folder(self.photos, "photos", "--photos DIR"), self.cache, self.limit)
+        # marker models need none of our photos
+        alone = isinstance(recipe, MarkerRecipe) and self.photos is None
+        photos = Path() if alone else shared_folder(self.photos, "photos", "--photos DIR")
+        task = build_task(recipe, photos, self.cache, self.limit, self.recipe.parent)
         out = self.out or Path("runs") / self.recipe.stem
         try:
             metrics = fit(

@@ -19,7 +19,7 @@ from anymark.errors import AnymarkError
 MODELS = Path(__file__).parents[1] / "models"
 """The models that ship in the package."""
 
-CARD_FORMATS = {"landmarks": 2, "locator": 1, "dense": 1}
+CARD_FORMATS = {"landmarks": 2, "locator": 1, "dense": 1, "markers": 1}
 """Kind of model -> the format of its card."""
 
 _QUIET = 4  # onnxruntime's log level "fatal only": its errors reach us as exceptions, and one line is to be printed
@@ -164,6 +164,16 @@ def available_models(kind: str) -> list[str]:
     """Names of the models of one kind that ship in the package."""
     cards = sorted(MODELS.glob("*/card.json"))
     return [card.parent.name for card in cards if json.loads(card.read_bytes()).get("kind") == kind]
+
+
+def kind_of(name_or_folder: str | os.PathLike[str]) -> str | None:
+    """What a model's card says that it is; None where there is no model, or its card says nothing."""
+    for folder in (MODELS / name_or_folder, Path(name_or_folder)):
+        try:
+            return str(json.loads((folder / "card.json").read_text("utf-8")).get("kind"))
+        except (OSError, ValueError, AttributeError):
+            continue
+    return None
 
 
 def _find(name_or_folder: str | os.PathLike[str], kind: str) -> Path:

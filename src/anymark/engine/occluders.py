@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import struct
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +10,7 @@ import numpy.typing as npt
 
 from anymark.canonical import CanonicalHead
 from anymark.canonical.meshes import joined
-from anymark.errors import AnymarkError
+from anymark.engine.hands import read_hand
 from anymark.fit.problem import exponential
 
 Array = npt.NDArray[np.floating]
@@ -108,12 +105,13 @@ def mask(head: CanonicalHead, vertices_mm: Array, normals: Array, rng: np.random
 
 
 def load_hands(assets: Path) -> list[tuple[npt.NDArray[np.float32], npt.NDArray[np.int32]]]:
-    """A left and a right hand: vertices (V, 3) and triangles (T, 3).
+    """A left and a right hand at rest: vertices (V, 3), millimetres, and triangles (T, 3).
 
     Raises:
         AnymarkError: the hands' files are missing or of another kind.
     """
-    return [read_hand(assets / "hands" / f"{side}.glb") for side in ("left", "right")]
+    found = [read_hand(assets / "hands" / f"{side}.glb") for side in ("left", "right")]
+    return [(each.vertices_mm, each.triangles) for each in found]
 
 
 def hand(assets: Path, vertices_mm: Array, skin: Array, rng: np.random.Generator) -> list[Thing]:
@@ -132,34 +130,6 @@ def hand(assets: Path, vertices_mm: Array, skin: Array, rng: np.random.Generator
     front = float(np.quantile(vertices_mm[:, 2], 0.97))
     place[2] = front - points[:, 2].min() * rng.uniform(0.5, 1.0) + rng.uniform(0, 30)
     return [Thing("hand", (points + place).astype(np.float32), triangles, np.asarray(skin, np.float32))]
-
-
-@cache
-def read_hand(path: Path) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int32]]:
-    """Vertices (V, 3) and triangles (T, 3) of the first mesh of a .glb file, in the file's units.
-
-    Raises:
-        AnymarkError: the file is missing or of another kind.
-    """
-    try:
-        data = path.read_bytes()
-        length = struct.unpack_from("<I", data, 12)[0]
-        scene = json.loads(data[20 : 20 + length])
-        start = 20 + length + 8
-        primitive = scene["meshes"][0]["primitives"][0]
-
-        def values(index: int, kind: str, width: int) -> npt.NDArray:
-            accessor = scene["accessors"][index]
-            place = scene["bufferViews"][accessor["bufferView"]]
-            offset = start + place.get("byteOffset", 0) + accessor.get("byteOffset", 0)
-            return np.frombuffer(data, kind, accessor["count"] * width, offset).reshape(-1, width)
-
-        points = values(primitive["attributes"]["POSITION"], "<f4", 3)
-        indices = scene["accessors"][primitive["indices"]]
-        kind = {5121: "u1", 5123: "<u2", 5125: "<u4"}[indices["componentType"]]
-        return points.copy(), values(primitive["indices"], kind, 1).reshape(-1, 3).astype(np.int32)
-    except (OSError, ValueError, KeyError, IndexError, struct.error) as error:
-        raise AnymarkError(f"{path}: not a readable hand ({error})") from None
 
 
 def tube(path_mm: Array, radius_mm: float) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int32]]:

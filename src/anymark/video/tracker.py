@@ -14,6 +14,7 @@ import numpy.typing as npt
 from anymark.detect.boxes import SAME_FACE_IOU, iou, suppress
 from anymark.detect.detector import Detector, Head, Points, as_layout
 from anymark.detect.landmarks import Landmarks
+from anymark.detect.markers import MarkerDetector, MarkerHead
 from anymark.detect.window import Window
 from anymark.errors import AnymarkError
 from anymark.video.frames import Frame
@@ -95,7 +96,7 @@ class _Sighting:
     """A head that was found in the frame at hand."""
 
     track: _Track
-    head: Head
+    head: Head | MarkerHead
     jump: float
     """How far it lies from where it was expected, in sides of its face."""
 
@@ -122,7 +123,7 @@ class Tracker:
 
     def __init__(
         self,
-        detector: Detector,
+        detector: Detector | MarkerDetector,
         layout: Points = "ibug68",
         max_heads: int | None = None,
         search_every: int = SEARCH_EVERY,
@@ -249,7 +250,7 @@ class Tracker:
         return window.side_px / self._detector.landmarker.window_scale
 
 
-def _boxes(heads: Sequence[Head]) -> npt.NDArray[np.float64]:
+def _boxes(heads: Sequence[Head | MarkerHead]) -> npt.NDArray[np.float64]:
     """(M, 4) the faces of M heads."""
     return np.array([head.box_px for head in heads], np.float64).reshape(-1, 4)
 

@@ -17,6 +17,7 @@ from anymark.commands.eval.face_synthetics import FaceSynthetics
 from anymark.commands.eval.facelab189 import Facelab189
 from anymark.commands.eval.headtrack import Headtrack
 from anymark.commands.eval.markers import Markers
+from anymark.commands.eval.painted import Painted
 from anymark.commands.eval.pairs import Pairs
 from anymark.commands.eval.photos import Photos
 from anymark.commands.eval.points import Points
@@ -57,6 +58,7 @@ class Eval:
             | Annotated[Segment, subcommand("segment")]
             | Annotated[Anatomy, subcommand("anatomy")]
             | Annotated[Capture, subcommand("capture")]
+            | Annotated[Painted, subcommand("painted")]
             | Annotated[Pairs, subcommand("pairs")]
             | Annotated[Across, subcommand("across")]
             | Annotated[Headtrack, subcommand("headtrack")]

@@ -7,12 +7,16 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol, cast, runtime_checkable
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from lightning.fabric import Fabric
+from PIL import Image
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Generator, Tensor, nn
@@ -24,6 +28,7 @@ from anymark.learn.train.recipe import WEIGHTS, TrainConfig, find_init
 
 CHECKPOINT = "last.ckpt"
 RECIPE = "recipe.toml"
+SHEETS = "sheets"
 MOST_SKIPPED = 50
 """Steps in a row without a finite loss and gradient before a run gives up."""
 
@@ -56,6 +61,15 @@ class Task(Protocol):
         ...
 
 
+@runtime_checkable
+class Watched(Protocol):
+    """A task that is judged by the eye, too."""
+
+    def sheet(self, model: nn.Module) -> npt.NDArray[np.uint8]:
+        """(H, W, 3) what the model makes of some pictures; written where metrics are, and before the first step."""
+        ...
+
+
 class Ema:
     """Exponential moving average of a model's parameters and running statistics; counters are copied."""
 
@@ -74,11 +88,12 @@ class Ema:
 
 
 def learning_rate(step: int, config: TrainConfig) -> float:
-    """Linear warm-up, then a cosine to zero at the last step."""
+    """Linear warm-up, the full rate for a while, then a cosine to zero at the last step."""
     if step < config.warmup:
         return config.lr * (step + 1) / config.warmup
     done = (step - config.warmup) / max(1, config.steps - config.warmup)
-    return config.lr * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+    falling = max(0.0, done - config.hold) / (1 - config.hold)
+    return config.lr * 0.5 * (1 + math.cos(math.pi * min(1.0, falling)))
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
@@ -107,7 +122,8 @@ def fit(
     """Train, or go on training, in the folder `out`.
 
     The folder holds recipe.toml, last.ckpt (everything, to resume), weights.safetensors (the average, to export),
-    log.jsonl and tensorboard's files. SIGTERM and Ctrl-C, to any process, save and stop; the same command goes on.
+    log.jsonl and tensorboard's files, and sheets/ of a `Watched` task. SIGTERM and Ctrl-C, to any process, save and
+    stop; the same command goes on.
 
     Args:
         recipe_folder: where `config.init` is looked for first; then in the current directory.
@@ -137,7 +153,7 @@ def fit(
     fabric.barrier()
     torch.manual_seed(config.seed)
     task.to(fabric.device)
-    optimizer = torch.optim.AdamW(parameter_groups(task.model, config.weight_decay), config.lr, betas=(0.9, 0.98))
+    optimizer = torch.optim.AdamW(parameter_groups(task.model, config.weight_decay), config.lr, betas=config.betas)
     bare = task.model.to(fabric.device).to(memory_format=torch.channels_last)
     model, optimizer = fabric.setup(bare, optimizer)
     ema = Ema(bare, config.ema)
@@ -148,6 +164,8 @@ def fit(
 
     log = Log(out, fabric.is_global_zero, config.steps, step)
     generator = Generator(device=fabric.device)
+    if step == 0 and fabric.is_global_zero:
+        _show(task, bare, ema, out, 0)
     metrics = _evaluate(task, bare, ema) if step >= config.steps and fabric.is_global_zero else {}
     saved = time.monotonic()
     skipped = in_a_row = 0
@@ -182,6 +200,7 @@ def fit(
             if fabric.is_global_zero and (step % config.evaluate_every == 0 or step == config.steps):
                 metrics = _evaluate(task, bare, ema)
                 log.metrics(step, metrics)
+                _show(task, bare, ema, out, step)
             due = fabric.is_global_zero and time.monotonic() - saved > 60 * config.checkpoint_minutes
             stopping, due = _agree(fabric, stop.requested, due)
             if stopping or due or step == config.steps:
@@ -336,13 +355,27 @@ def _restore_buffers(model: nn.Module, kept: list[Tensor]) -> None:
 
 
 def _evaluate(task: Task, model: nn.Module, ema: Ema) -> dict[str, float]:
+    with _averaged(model, ema):
+        return task.evaluate(model)
+
+
+def _show(task: Task, model: nn.Module, ema: Ema, out: Path, step: int) -> None:
+    if isinstance(task, Watched):
+        folder = out / SHEETS
+        folder.mkdir(exist_ok=True)
+        with _averaged(model, ema), atomic(folder / f"{step:06d}.png", "wb") as file:
+            Image.fromarray(task.sheet(model)).save(file, "png")
+
+
+@contextmanager
+def _averaged(model: nn.Module, ema: Ema) -> Iterator[None]:
+    """The model as its average, for evaluation."""
     kept = {k: v.detach().clone() for k, v in model.state_dict().items()}
     model.load_state_dict(ema.state)
     model.eval()
     with torch.no_grad():
-        metrics = task.evaluate(model)
+        yield
     model.load_state_dict(kept)
-    return metrics
 
 
 class _StopSignal:

@@ -10,6 +10,7 @@ from anymark.detect.model import MODELS, available_models
 from anymark.errors import AnymarkError
 from anymark.learn.data.appearance import AppearanceConfig
 from anymark.learn.data.geometry import GeometryConfig
+from anymark.learn.data.marked import JitterConfig
 from anymark.learn.data.scenes import SceneConfig
 from anymark.learn.models.crop import CropConfig
 from anymark.learn.models.cube import CubeConfig
@@ -18,6 +19,7 @@ from anymark.learn.models.embedder import EmbedderConfig
 from anymark.learn.models.encoder import EncoderConfig
 from anymark.learn.models.landmarker import ModelConfig
 from anymark.learn.models.locator import MULTIPLE, LocatorConfig
+from anymark.learn.models.markers import MarkerConfig
 from anymark.learn.models.predictors import PredictorConfig
 from anymark.learn.train.losses import LossConfig
 from anymark.tables import ABOVE_0, check_numbers, from_table, read_toml
@@ -37,6 +39,10 @@ class TrainConfig:
     warmup: int = 300
     """Steps of linear warm-up; a cosine to zero follows."""
     weight_decay: float = 0.02
+    betas: tuple[float, float] = (0.9, 0.98)
+    """Of AdamW; adversaries want a first one of 0.5."""
+    hold: float = 0.0
+    """Share of the steps after the warm-up at the full rate, before it falls."""
     clip: float = 10.0
     """Largest norm of the gradient."""
     ema: float = 0.999
@@ -54,7 +60,7 @@ class TrainConfig:
         check_numbers(self, "steps", "batch", "evaluate_every", least=1)
         check_numbers(self, "lr", "clip", "checkpoint_minutes", least=ABOVE_0)
         check_numbers(self, "warmup", "weight_decay", least=0)
-        check_numbers(self, "ema", least=0, most=1 - 1e-9)
+        check_numbers(self, "ema", "betas", "hold", least=0, most=1 - 1e-9)
         check_numbers(self, "seed", least=0, most=2**31 - 1)  # times the step it must fit into 63 bits
 
 
@@ -265,7 +271,60 @@ class DenseRecipe:
     card: CardConfig = field(default_factory=CardConfig)
 
 
-Recipe = LandmarkRecipe | LocatorRecipe | DenseRecipe
+@dataclass(frozen=True)
+class MarkerData:
+    """What a marker model learns from."""
+
+    template: str = ""
+    """File of the template,"""
+    unmarked: str = ""
+    """folder or video of pictures without marks,"""
+    marked: str = ""
+    """and with them; all three beside the recipe, or in the current directory."""
+    held_out: str = ""
+    """Folder of unmarked pictures with truth (`anymark data markers`), to score on; or none."""
+    jitter: JitterConfig = field(default_factory=JitterConfig)
+    wipe_noise: float = 0.05
+    """Noise on what G makes, before L_delta sees it, so that marks cannot hide in it."""
+
+    def __post_init__(self) -> None:
+        check_numbers(self, "wipe_noise", least=0, most=1)
+
+
+@dataclass(frozen=True)
+class MarkerLossConfig:
+    """Weights of the terms; 0 leaves one out."""
+
+    judged: float = 1.0
+    """The critics' word (least squares)."""
+    cycle_unmarked: float = 10.0
+    """Painted and wiped again, an unmarked picture is what it was (L1);"""
+    cycle_marked: float = 10.0
+    """wiped and painted again, so is a marked one."""
+    identity: float = 2.0
+    """What has no marks, G leaves alone (L1)."""
+    spring: float = 10.0
+    """K: neighbours of the template move alike; in half sides of the picture, squared."""
+    spring_kind: Literal["vector", "length"] = "vector"
+    """"vector": of the change of the way between two points; "length": of its length alone, so that turns are free."""
+
+    def __post_init__(self) -> None:
+        check_numbers(self, "judged", "cycle_unmarked", "cycle_marked", "identity", "spring", least=0)
+
+
+@dataclass(frozen=True)
+class MarkerRecipe:
+    """A marker model."""
+
+    kind: Literal["markers"] = "markers"
+    model: MarkerConfig = field(default_factory=MarkerConfig)
+    data: MarkerData = field(default_factory=MarkerData)
+    loss: MarkerLossConfig = field(default_factory=MarkerLossConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    card: CardConfig = field(default_factory=CardConfig)
+
+
+Recipe = LandmarkRecipe | LocatorRecipe | DenseRecipe | MarkerRecipe
 
 
 def load_recipe(path: Path) -> Recipe:
@@ -275,7 +334,12 @@ def load_recipe(path: Path) -> Recipe:
         AnymarkError: the file is missing, is not TOML, or holds a key or value that does not fit.
     """
     table = read_toml(path)
-    kinds: dict[str, type[Recipe]] = {"landmarks": LandmarkRecipe, "locator": LocatorRecipe, "dense": DenseRecipe}
+    kinds: dict[str, type[Recipe]] = {
+        "landmarks": LandmarkRecipe,
+        "locator": LocatorRecipe,
+        "dense": DenseRecipe,
+        "markers": MarkerRecipe,
+    }
     kind = table.get("kind", "landmarks")
     if kind not in kinds:
         raise AnymarkError(f"{path}: kind {kind!r} is none of {', '.join(kinds)}")

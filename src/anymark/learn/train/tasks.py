@@ -29,11 +29,21 @@ from anymark.learn.data.landmarks import LandmarkSet
 from anymark.learn.export import check_replaceable, export_landmarker
 from anymark.learn.export_dense import export_dense_run
 from anymark.learn.export_locator import export_locator_run
+from anymark.learn.export_markers import export_markers_run
 from anymark.learn.train.dense import DenseTask
 from anymark.learn.train.landmarks import LandmarkTask, look_at, plain_views, predict_photos
 from anymark.learn.train.locator import LocatorTask
 from anymark.learn.train.loop import RECIPE, Task, load_weights, trained_steps
-from anymark.learn.train.recipe import WEIGHTS, DenseRecipe, LandmarkRecipe, LocatorRecipe, Recipe, load_recipe
+from anymark.learn.train.markers import MarkerTask
+from anymark.learn.train.recipe import (
+    WEIGHTS,
+    DenseRecipe,
+    LandmarkRecipe,
+    LocatorRecipe,
+    MarkerRecipe,
+    Recipe,
+    load_recipe,
+)
 
 CHECKED_WINDOWS = 8
 """Held-out windows that an exported model is checked on, at least; and two of each photo set."""
@@ -50,12 +60,20 @@ UNSURE_SHARE, UNSURE_MARGIN, UNSURE_BOUNDS = 0.995, 1.5, (0.04, 0.08)
 0.055 rockets and wheels begin to pass for heads."""
 
 
-def build_task(recipe: Recipe, photos: Path, cache: Path | None, limit: int | None = None) -> Task:
-    """The task of a recipe's kind, with its data loaded."""
+def build_task(
+    recipe: Recipe, photos: Path, cache: Path | None, limit: int | None = None, folder: Path = Path("recipes")
+) -> Task:
+    """The task of a recipe's kind, with its data loaded.
+
+    Args:
+        folder: the recipe's, for what it names beside itself.
+    """
     if isinstance(recipe, LocatorRecipe):
         return LocatorTask(recipe, photos, cache, limit)
     if isinstance(recipe, DenseRecipe):
-        return DenseTask(recipe, photos, limit)
+        return DenseTask(recipe, photos, limit, folder)
+    if isinstance(recipe, MarkerRecipe):
+        return MarkerTask(recipe, folder, limit)
     return LandmarkTask(recipe, photos, cache, limit)
 
 
@@ -73,6 +91,8 @@ def export_run(run: Path, out: Path, name: str, photos: Path, cache: Path | None
         return export_locator_run(run, recipe, out, name, photos, cache)
     if isinstance(recipe, DenseRecipe):
         return export_dense_run(run, recipe, out, name, photos)
+    if isinstance(recipe, MarkerRecipe):
+        return export_markers_run(run, recipe, out, name)
     task = LandmarkTask(recipe, photos, cache, limit=CALIBRATION_PHOTOS)
     load_weights(task.model, run / WEIGHTS)
     task.to(torch.device("cpu"))

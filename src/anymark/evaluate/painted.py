@@ -1,0 +1,124 @@
+"""How well marker models find points that nobody painted: against sets whose points are known (`anymark data markers`),
+beside the template alone, the blobs of pictures that are marked, and the query model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from anymark.canonical import load_layout
+from anymark.detect.detector import Detector
+from anymark.detect.files import photos
+from anymark.detect.image import load_image
+from anymark.detect.markers import MarkerDetector
+from anymark.detect.template import Template
+from anymark.detect.window import Window
+from anymark.engine.marker_sets import FACE_SCALE, LAYOUT, read_truth
+from anymark.errors import AnymarkError
+
+Array = npt.NDArray[np.float64]
+Finder = Callable[[npt.NDArray[np.uint8]], Array]
+"""A picture (S, S, 3) -> points (N, 2) in -1..1; NaN for those that are not found."""
+
+BLOB = 0.02
+"""Standard deviation of a dot, in sides of the picture."""
+NEAR = 0.12
+"""Half sides: a blob that is farther from a mark is another's."""
+_FAINTEST = 0.25  # of the strongest blob
+
+
+def read_known(folder: Path) -> tuple[list[npt.NDArray[np.uint8]], Array, npt.NDArray[np.bool_]]:
+    """Pictures with the points (K, N, 2) in -1..1 that they show, and which of them are seen (K, N).
+
+    Raises:
+        AnymarkError: no such folder, or it does not go with its truth.
+    """
+    if not folder.is_dir():
+        raise AnymarkError(f"{folder}: no such folder")
+    pictures = [load_image(path) for path in photos(str(folder))]
+    try:
+        points, visible = read_truth(folder)
+    except (OSError, KeyError, ValueError) as error:
+        raise AnymarkError(f"{folder}: no truth of anymark data markers ({error})") from None
+    if len(points) != len(pictures):
+        raise AnymarkError(f"{folder}: {len(pictures)} pictures, and truth of {len(points)}")
+    return pictures, points.astype(np.float64), visible
+
+
+def by_markers(detector: MarkerDetector) -> Finder:
+    """The marker model."""
+    return lambda pixels: detector.encode(pixels)[0].points.astype(np.float64)
+
+
+def by_template(template: Template) -> Finder:
+    """The template, wherever it is."""
+    return lambda pixels: template.points.astype(np.float64)
+
+
+def by_query(detector: Detector) -> Finder:
+    """The query model with the layout of marked faces, in the square that faces are framed in."""
+    layout = load_layout(LAYOUT)
+
+    def find(pixels: npt.NDArray[np.uint8]) -> Array:
+        side = len(pixels)
+        square = Window(np.full(2, side / 2), side * detector.landmarker.window_scale / FACE_SCALE)
+        (head,) = detector.encode(pixels, [square])
+        return head.query(layout).xy_px.astype(np.float64) * (2 / side) - 1
+
+    return find
+
+
+def nearest_blobs(pixels: npt.NDArray[np.uint8], truth: Array) -> Array:
+    """What the best blob detector could say of a marked picture: the blob of paint nearest to each mark, if it is near.
+
+    Paint is what is bluer than the skin; blobs are maxima of the difference of two Gaussians, to a fraction of a pixel.
+    """
+    side = len(pixels)
+    blue = pixels[..., 2].astype(np.float32) - pixels[..., 0]
+    sd = BLOB * side
+    response = cv2.GaussianBlur(blue, (0, 0), sd) - cv2.GaussianBlur(blue, (0, 0), 1.6 * sd)
+    peak = (response == cv2.dilate(response, np.ones((3, 3)))) & (response > _FAINTEST * response.max())
+    peak[[0, -1]] = peak[:, [0, -1]] = False
+    rows, columns = np.nonzero(peak)
+    out = np.full(truth.shape, np.nan)
+    if not len(rows):
+        return out
+    at = np.column_stack([_fine(response, rows, columns, 1), _fine(response, rows, columns, 0)])
+    blobs = (at + 0.5) * (2 / side) - 1
+    away = np.linalg.norm(truth[:, None] - blobs, axis=-1)
+    near = away.min(1) < NEAR
+    out[near] = blobs[away.argmin(1)[near]]
+    return out
+
+
+def _fine(response: npt.NDArray[np.floating], rows: Array, columns: Array, axis: int) -> Array:
+    """A parabola's top through three pixels along an axis."""
+    step = (1, 0) if axis == 0 else (0, 1)
+    before, here, after = (response[rows + k * step[0], columns + k * step[1]] for k in (-1, 0, 1))
+    bend = before - 2 * here + after
+    off = np.where(np.abs(bend) > 1e-9, (before - after) / (2 * np.where(bend == 0, 1, bend)), 0)
+    return (rows if axis == 0 else columns) + np.clip(off, -0.5, 0.5)
+
+
+def errors(found: Sequence[Array], truth: Array, visible: npt.NDArray[np.bool_], size: float) -> dict[str, float]:
+    """Mean and median distance of what is seen, over the template's size, in %, and how much of it was found."""
+    away = np.linalg.norm(np.stack(found) - truth, axis=-1)[visible] / size
+    there = away[np.isfinite(away)]
+    if not len(there):
+        return {"mean %": np.nan, "median %": np.nan, "found %": 0.0}
+    share = 100 * len(there) / max(1, len(away))
+    return {"mean %": 100 * float(there.mean()), "median %": 100 * float(np.median(there)), "found %": share}
+
+
+def jitter(found: Sequence[Array], truth: Array, visible: npt.NDArray[np.bool_], size: float) -> float:
+    """Root mean square, over points that are seen in two frames one after the other, of how much their error changes
+    from one to the next; over the template's size, in %."""
+    error = np.stack(found) - truth
+    change = np.linalg.norm(np.diff(error, axis=0), axis=-1)[visible[1:] & visible[:-1]]
+    change = change[np.isfinite(change)]
+    return 100 * float(np.sqrt((change**2).mean())) / size if len(change) else float("nan")

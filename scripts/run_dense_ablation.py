@@ -45,7 +45,7 @@ ROOT = Path(__file__).resolve().parents[1]
 RECIPE = ROOT / "recipes/dense-ablation.toml"
 RUNS = ROOT / "runs/dense-ablation"
 OUT = ROOT / "benchmarks/ablation-dense.json"
-PAIRS = 150
+PAIRS = 100
 
 
 def variants(base: DenseRecipe) -> Iterator[tuple[str, DenseRecipe]]:

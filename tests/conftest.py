@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # one process a core runs tests, and each would take all cores
+
 from pathlib import Path
 
 import pytest

@@ -22,7 +22,7 @@ def test_a_hand_at_rest_is_that_of_the_file(hand: Hand) -> None:
     still = np.zeros(len(hand.names))
     vertices, joints = hand.posed(still, still)
     np.testing.assert_allclose(vertices, hand.vertices_mm, atol=1e-3)
-    np.testing.assert_allclose(joints, hand.joints_mm, atol=1e-6)
+    np.testing.assert_allclose(joints, hand.joints_mm, atol=1e-4)
     np.testing.assert_allclose(hand.weights.sum(1), 1, atol=1e-5)
     assert 150 < np.ptp(hand.vertices_mm, axis=0).max() < 260  # millimetres
 
@@ -35,11 +35,11 @@ def test_bones_keep_their_lengths_and_a_finger_bends_towards_the_palm(hand: Hand
     for j, parent in enumerate(hand.parents):
         if parent >= 0:
             before, after = (np.linalg.norm(at[j] - at[parent]) for at in (hand.joints_mm, joints))
-            assert after == pytest.approx(before, abs=1e-6)
+            assert after == pytest.approx(before, abs=1e-4)
     back = hand.turns[0][:, 1]
     assert (joints[tip] - hand.joints_mm[tip]) @ back < -20  # away from the back of the hand
     other = hand.names.index("ring tip")
-    np.testing.assert_allclose(joints[other], hand.joints_mm[other], atol=1e-9)
+    np.testing.assert_allclose(joints[other], hand.joints_mm[other], atol=1e-4)
 
 
 def test_marks_are_painted_where_truth_says(hand: Hand) -> None:

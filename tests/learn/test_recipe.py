@@ -12,7 +12,7 @@ import pytest
 from anymark.errors import AnymarkError
 from anymark.learn.data.photos import DATA_CARDS
 from anymark.learn.models.landmarker import ModelConfig
-from anymark.learn.train.recipe import DenseRecipe, LandmarkRecipe, load_recipe
+from anymark.learn.train.recipe import DenseRecipe, LandmarkRecipe, MarkerRecipe, load_recipe
 from tests.learn.tiny import MODEL, model_config
 
 
@@ -75,6 +75,8 @@ def test_every_shipped_recipe_is_valid() -> None:
     assert recipes
     for path in recipes:
         recipe = load_recipe(path)
+        if isinstance(recipe, MarkerRecipe):  # its pictures are made, or the user's own
+            continue
         if not isinstance(recipe, DenseRecipe):
             assert set(recipe.data.sources) <= {*DATA_CARDS, *(f"whole-{name}" for name in DATA_CARDS)}
         assert recipe.card.known_sources

@@ -36,7 +36,7 @@ class MatchCommand(WithDense):
     draw: Annotated[Path | None, arg(metavar="FILE")] = None
     """Picture of both with lines between some of the matches."""
     step: Annotated[int, arg(metavar="N")] = 2
-    """Every so-manieth pixel of the first map, along each axis; for dense-small they are 64."""
+    """Every so-manieth pixel of the first map, along each axis; for dense-small they are 128."""
     most_mm: Annotated[float, arg(metavar="MM")] = FAR_MM
     """How far apart on the head two may lie."""
     one_way: bool = False

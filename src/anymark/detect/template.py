@@ -29,15 +29,15 @@ class Template:
     """
 
     name: str
-    points: npt.NDArray[np.float32]
+    points: npt.NDArray[np.floating]
     """(N, 2) in -1..1, x right and y down: the corners of the square that training pictures fill."""
-    lines: npt.NDArray[np.int32]
+    lines: npt.NDArray[np.integer]
     """(L, 2) points that a painted line joins; a point of no line is a dot."""
-    springs: npt.NDArray[np.int32]
+    springs: npt.NDArray[np.integer]
     """(K, 2) points that keep together: those of the lines, and of the nearest others."""
 
     def __post_init__(self) -> None:
-        points = self._array("points", np.float32, 2)
+        points = _table(self.name, "points", self.points, np.float32)
         if not len(points):
             raise AnymarkError(f"template {self.name!r}: no points")
         if not np.isfinite(points).all():
@@ -48,22 +48,10 @@ class Template:
             raise AnymarkError(f"template {self.name!r}: point {outside[0]} at ({x:g}, {y:g}) lies outside of -1..1")
         object.__setattr__(self, "points", points)
         for key in ("lines", "springs"):
-            pairs = self._array(key, np.int32, 2)
+            pairs = _table(self.name, key, getattr(self, key), np.int32)
             if len(pairs) and (pairs.min() < 0 or pairs.max() >= len(points)):
                 raise AnymarkError(f"template {self.name!r}: {key} has an index outside 0..{len(points) - 1}")
             object.__setattr__(self, key, pairs)
-
-    def _array(self, key: str, kind: type[np.generic], width: int) -> npt.NDArray[Any]:
-        try:
-            array = np.array(getattr(self, key))
-        except ValueError:
-            raise AnymarkError(f"template {self.name!r}: {key} has rows of different lengths") from None
-        if not array.size:
-            return np.zeros((0, width), kind)
-        wanted = "iuf" if np.issubdtype(kind, np.floating) else "iu"
-        if array.ndim != 2 or array.shape[1] != width or array.dtype.kind not in wanted:
-            raise AnymarkError(f"template {self.name!r}: {key} must be rows of {width} numbers")
-        return array.astype(kind)
 
     def __len__(self) -> int:
         return len(self.points)
@@ -85,13 +73,19 @@ class Template:
     def of(
         cls,
         name: str,
-        points: npt.ArrayLike,
-        lines: npt.ArrayLike = (),
-        springs: npt.ArrayLike | None = None,
+        points: Any,
+        lines: Any = (),
+        springs: Any = None,
     ) -> Template:
-        """A template whose springs, unless given, are its lines and those to each point's nearest neighbours."""
-        template = cls(name, np.asarray(points), np.asarray(lines), np.asarray(() if springs is None else springs))
-        return template if springs is not None else cls(name, template.points, template.lines, _springs(template))
+        """A template from rows of numbers. Springs that are not given are its lines and those to nearest neighbours.
+
+        Raises:
+            AnymarkError: as the class's; or something is no table of numbers.
+        """
+        kept = _table(name, "points", points, np.float32), _table(name, "lines", lines, np.int32)
+        if springs is not None:
+            return cls(name, *kept, _table(name, "springs", springs, np.int32))
+        return cls(name, *kept, _springs(cls(name, *kept, np.zeros((0, 2), np.int32))))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers for JSON."""
@@ -142,6 +136,20 @@ def template_of(data: Any, name: str = "template") -> Template:
     if unknown:
         raise AnymarkError(f"template: unknown key {unknown[0]!r}")
     return Template.of(str(data.get("name", name)), data["points"], data.get("lines", ()), data.get("springs"))
+
+
+def _table(name: str, key: str, value: Any, kind: type[np.generic]) -> npt.NDArray[Any]:
+    """Rows of two numbers."""
+    try:
+        array = np.array(value)
+    except ValueError:
+        raise AnymarkError(f"template {name!r}: {key} has rows of different lengths") from None
+    if not array.size:
+        return np.zeros((0, 2), kind)
+    wanted = "iuf" if issubclass(kind, np.floating) else "iu"
+    if array.ndim != 2 or array.shape[1] != 2 or array.dtype.kind not in wanted:
+        raise AnymarkError(f"template {name!r}: {key} must be rows of 2 numbers")
+    return array.astype(kind)
 
 
 def _springs(template: Template) -> npt.NDArray[np.int32]:

@@ -175,4 +175,4 @@ def _painted(hand: Hand, rest_mm: Floats, normals: Floats) -> Floats:
         dot = np.linalg.norm(flat - along, axis=1)  # a knot at the farther end
         near = np.minimum(away - _LINE_MM, dot - _DOT_MM)
         out = np.maximum(out, np.where(here, np.clip((_SOFT_MM - near) / _SOFT_MM, 0, 1), 0))
-    return out
+    return out.astype(np.float32)

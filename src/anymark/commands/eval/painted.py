@@ -11,7 +11,6 @@ from tyro.conf import Positional, arg
 from anymark.commands.detect import show_progress
 from anymark.commands.eval.measurement import Measured, Measurement
 from anymark.detect.markers import MarkerDetector
-from anymark.engine.marker_sets import HELD_OUT, SEQUENCE, SEQUENCE_MARKED
 from anymark.evaluate.report import Detail
 
 
@@ -26,6 +25,7 @@ class Painted(Measurement):
 
     def measure(self) -> Measured:
         """See `anymark.evaluate.painted`."""
+        from anymark.engine.marker_sets import HELD_OUT, SEQUENCE, SEQUENCE_MARKED  # needs OpenCV
         from anymark.evaluate.painted import (
             by_markers,
             by_query,

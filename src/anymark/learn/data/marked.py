@@ -25,6 +25,8 @@ LEAST_PICTURES = 8
 """Of a set."""
 MOST_APART = 0.12
 """Log of width over height may differ by so much."""
+LEAST_SPREAD = 0.03
+"""Of mean colours from picture to picture: what sets of one light have is counted as this."""
 
 
 @dataclass(frozen=True)
@@ -125,9 +127,10 @@ def compare(marked: UInt8[Tensor, "N 3 S S"], unmarked: UInt8[Tensor, "M 3 S S"]
     size = marked.shape[-1]
     one, other = detail(marked), detail(unmarked)
     colour, plain = (images.float().mean((2, 3)) / 255 for images in (marked, unmarked))
+    spread = (colour.var(0) + plain.var(0)).sqrt().clamp(min=LEAST_SPREAD)
     return Compared(
         float((one.mean() - other.mean()) / (one.var() + other.var()).sqrt().clamp(min=1e-6)),
-        float(((colour.mean(0) - plain.mean(0)).abs() / (colour.var(0) + plain.var(0)).sqrt().clamp(min=1e-3)).max()),
+        float(((colour.mean(0) - plain.mean(0)).abs() / spread).max()),
     )
 
 

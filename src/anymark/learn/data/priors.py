@@ -17,6 +17,7 @@ from anymark.detect.detector import Detector
 from anymark.detect.model import Model
 from anymark.detect.prior import CHANNELS, STRIDE, no_prior, prior_of
 from anymark.detect.window import Crop, Window
+from anymark.errors import AnymarkError
 from anymark.files import atomic
 
 FILE = "priors.npz"
@@ -38,8 +39,11 @@ def read_priors(
     kept = _read(folder / FILE, model)
     if len(kept) < len(images):
         kept = _asked(images, box_px, folder.name)
-        with atomic(folder / FILE, "wb") as file:
-            np.savez(file, priors=kept, model=model)
+        try:
+            with atomic(folder / FILE, "wb") as file:
+                np.savez(file, priors=kept, model=model)
+        except (AnymarkError, OSError) as error:  # data that others share may be read-only
+            print(f"anymark: priors are not kept: {error}", file=sys.stderr)
     return kept[: len(images)]
 
 

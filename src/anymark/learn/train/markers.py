@@ -26,7 +26,7 @@ from anymark.learn.train.recipe import MarkerLossConfig, MarkerRecipe
 
 SHOWN = 8
 """Pictures of a watch sheet."""
-FAINT, OTHER_LIGHT = 0.15, 1.5
+FAINT, OTHER_LIGHT = 0.15, 2.5
 """Bounds of what is complained of; see `Compared`."""
 
 

@@ -22,6 +22,7 @@ from anymark.engine.marker_sets import FACE_SCALE, LAYOUT, read_truth
 from anymark.errors import AnymarkError
 
 Array = npt.NDArray[np.float64]
+Ids = npt.NDArray[np.intp]
 Finder = Callable[[npt.NDArray[np.uint8]], Array]
 """A picture (S, S, 3) -> points (N, 2) in -1..1; NaN for those that are not found."""
 
@@ -81,7 +82,7 @@ def nearest_blobs(pixels: npt.NDArray[np.uint8], truth: Array) -> Array:
     side = len(pixels)
     blue = pixels[..., 2].astype(np.float32) - pixels[..., 0]
     sd = BLOB * side
-    response = cv2.GaussianBlur(blue, (0, 0), sd) - cv2.GaussianBlur(blue, (0, 0), 1.6 * sd)
+    response = np.asarray(cv2.GaussianBlur(blue, (0, 0), sd) - cv2.GaussianBlur(blue, (0, 0), 1.6 * sd), np.float32)
     peak = (response == cv2.dilate(response, np.ones((3, 3)))) & (response > _FAINTEST * response.max())
     peak[[0, -1]] = peak[:, [0, -1]] = False
     rows, columns = np.nonzero(peak)
@@ -96,13 +97,13 @@ def nearest_blobs(pixels: npt.NDArray[np.uint8], truth: Array) -> Array:
     return out
 
 
-def _fine(response: npt.NDArray[np.floating], rows: Array, columns: Array, axis: int) -> Array:
+def _fine(response: npt.NDArray[np.float32], rows: Ids, columns: Ids, axis: int) -> Array:
     """A parabola's top through three pixels along an axis."""
     step = (1, 0) if axis == 0 else (0, 1)
     before, here, after = (response[rows + k * step[0], columns + k * step[1]] for k in (-1, 0, 1))
     bend = before - 2 * here + after
     off = np.where(np.abs(bend) > 1e-9, (before - after) / (2 * np.where(bend == 0, 1, bend)), 0)
-    return (rows if axis == 0 else columns) + np.clip(off, -0.5, 0.5)
+    return np.asarray((rows if axis == 0 else columns) + np.clip(off, -0.5, 0.5), np.float64)
 
 
 def errors(found: Sequence[Array], truth: Array, visible: npt.NDArray[np.bool_], size: float) -> dict[str, float]:

@@ -365,9 +365,9 @@ def test_a_template_is_made_of_clicks(run: Path, tmp_path: Path, capsys: pytest.
 def test_points_are_placed_on_the_canonical_head_in_spite_of_a_lost_photo() -> None:
     from skimage import data
 
+    from anymark.apps.placed import placed
     from anymark.apps.points import Click
     from anymark.canonical import Layout, load_layout
-    from anymark.commands.layout_markers import placed
     from anymark.detect.detector import Detector
 
     whole = load_layout("ibug68")

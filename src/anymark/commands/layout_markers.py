@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from tyro.conf import Positional, UseAppendAction, arg
 
-from anymark.apps.points import Click, pick
-from anymark.canonical import Layout
+from anymark.apps.placed import placed
+from anymark.apps.points import Click
 from anymark.commands.detect import expand, show_progress
 from anymark.commands.said import complain
 from anymark.detect.detector import Detector, Head, as_layout
@@ -24,8 +24,6 @@ from anymark.errors import AnymarkError
 from anymark.files import check_targets, check_writable
 
 LEAST_PHOTOS = 3
-FAR_OFF = 3.0
-"""Medians: photos in which the two models disagree by more of their usual distance are left out."""
 
 
 @dataclass(kw_only=True)
@@ -134,26 +132,6 @@ class FromMarkers:
         layout.save(self.out)
         print(f"{self.out}: {len(layout)} points from {used} photos, {np.median(error_px):.2f} px off in the median")
         return 2 if problems else 0
-
-
-def placed(clicks: list[Click], template: Layout, name: str) -> tuple[Layout, npt.NDArray[np.float64], int]:
-    """The layout of a template's points (N,), how far each is off (N,) in pixels, and how many clicks were used.
-
-    Photos in which one of the two models is lost are left out: their points lie much farther from the layout that the
-    others make than is usual.
-    """
-    found = pick(clicks)
-    away = np.array([_away(click, found.points_mm) for click in clicks])
-    kept = [click for click, far in zip(clicks, away, strict=True) if far <= FAR_OFF * np.median(away)]
-    if len(kept) < len(clicks):
-        found = pick(kept)
-    return Layout(name, found.points_mm, edges=template.edges), found.error_px, len(kept)
-
-
-def _away(click: Click, points_mm: npt.NDArray[np.floating]) -> float:
-    xy = click.head.query(Layout("placed", points_mm)).xy_px
-    box = click.head.box_px
-    return float(np.median(np.linalg.norm(xy - click.xy_px, axis=1)) / (box[2:] - box[:2]).max())
 
 
 def _click(pixels: npt.NDArray[np.uint8], path: Path, marks: MarkerDetector, detector: Detector) -> Click:

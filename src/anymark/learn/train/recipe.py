@@ -281,8 +281,6 @@ class MarkerData:
     """folder or video of pictures without marks,"""
     marked: str = ""
     """and with them; all three beside the recipe, or in the current directory."""
-    held_out: str = ""
-    """Folder of unmarked pictures with truth (`anymark data markers`), to score on; or none."""
     jitter: JitterConfig = field(default_factory=JitterConfig)
     wipe_noise: float = 0.05
     """Noise on what G makes, before L_delta sees it, so that marks cannot hide in it."""

@@ -17,9 +17,9 @@ from anymark.commands.detect import expand, show_progress
 from anymark.commands.said import complain
 from anymark.detect.detector import Detector, Head, as_layout
 from anymark.detect.image import load_image
-from anymark.detect.markers import MarkerDetector
+from anymark.detect.markers import MarkerDetector, framed
 from anymark.detect.template import Template
-from anymark.detect.window import Crop, Window
+from anymark.detect.window import Crop
 from anymark.errors import AnymarkError
 from anymark.files import check_targets, check_writable
 
@@ -71,7 +71,7 @@ class Marks:
                 raise AnymarkError(f"{self.photo}: no face")
             xy = heads[0].query(layout).xy_px
             pairs = np.zeros((0, 2), np.int32) if layout.edges is None else layout.edges
-        points = Crop(middle(pixels).affine()).to_crop(np.asarray(xy, np.float64))
+        points = Crop(framed(pixels.shape[1::-1]).affine()).to_crop(np.asarray(xy, np.float64))
         template = Template.of(self.out.stem, points, pairs)
         template.save(self.out)
         print(f"{self.out}: {len(template)} points, {len(template.lines)} lines, {len(template.springs)} springs")
@@ -140,12 +140,6 @@ def _click(pixels: npt.NDArray[np.uint8], path: Path, marks: MarkerDetector, det
         raise AnymarkError(f"{path}: no face")
     (found,) = marks.detect(pixels)
     return Click(heads[0], found.xy_px)
-
-
-def middle(pixels: npt.NDArray[np.uint8]) -> Window:
-    """The largest square in the middle of a picture."""
-    height, width = pixels.shape[:2]
-    return Window(np.array([width / 2, height / 2]), min(width, height))
 
 
 def _numbers(option: str, text: str, count: int | None) -> list[float]:

@@ -39,10 +39,8 @@ class MarkerHead:
     points: Floats
     """(N, 2) in -1..1."""
     square: Window
-    image_size_px: tuple[int, int]
     network: MarkerNetwork
     score: float = 1.0
-    roll_rad: float = 0.0
     unsureness: float = 0.0
     """It has no word on that."""
 
@@ -67,11 +65,7 @@ class MarkerHead:
             AnymarkError: another layout is asked for.
         """
         layout = self.network.layout
-        if (
-            isinstance(points, Layout)
-            and points is not layout
-            and not np.array_equal(points.points_mm, layout.points_mm)
-        ):
+        if isinstance(points, Layout) and not np.array_equal(points.points_mm, layout.points_mm):
             raise AnymarkError(f"a marker model knows the points of its template {layout.name!r} alone")
         crop = Crop(self.square.affine())
         camera = Camera.of_crop(_straight(), crop)
@@ -108,11 +102,6 @@ class MarkerNetwork:
         """The template as a layout."""
         self.sigma = self._sigma()
         """(N,) expected errors, in half sides of the square."""
-
-    @property
-    def name(self) -> str:
-        """The model by its name and its network."""
-        return f"{self._model.need('name')} {self._model.sha256('points.onnx')[:12]}"
 
     def _template(self) -> Template:
         try:
@@ -182,18 +171,20 @@ class MarkerDetector:
             AnymarkError: a bad photo, window or model.
         """
         photo = open_photo(image)
-        width, height = photo.full_size_px
-        squares = windows or [Window(np.array([width / 2, height / 2]), min(width, height))]
+        squares = windows or [framed(photo.full_size_px)]
         crops = [Crop(square.affine()) for square in squares]
         found = self.landmarker(cut(photo, crops, self.landmarker.input_size))
-        return [
-            MarkerHead(points, square, photo.full_size_px, self.landmarker)
-            for points, square in zip(found, squares, strict=True)
-        ]
+        return [MarkerHead(points, square, self.landmarker) for points, square in zip(found, squares, strict=True)]
 
     def detect(self, image: Source) -> list[Landmarks]:
         """The template's points in one picture."""
         return [head.query(self.layout) for head in self.encode(image)]
+
+
+def framed(size_px: tuple[int, int]) -> Window:
+    """The largest square in the middle of a picture (width, height): what counts of it, in training as in use."""
+    width, height = size_px
+    return Window(np.array([width / 2, height / 2]), min(width, height))
 
 
 def layout_of(template: Template) -> Layout:

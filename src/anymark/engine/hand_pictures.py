@@ -40,13 +40,13 @@ class Actor:
 
 
 @dataclass(frozen=True, eq=False)
-class HandPicture:
-    """One picture."""
+class Known:
+    """A picture whose points are known."""
 
     pixels: npt.NDArray[np.uint8]
     """(S, S, 3)"""
     xy_px: Floats
-    """(N, 2) where the marks' points are."""
+    """(N, 2) where the points of the marks are."""
     visible: npt.NDArray[np.bool_]
     """(N,) which of them are seen."""
 
@@ -105,7 +105,7 @@ def picture_of(
     background: npt.NDArray[np.uint8],
     size: int,
     paint: npt.NDArray[np.floating] | None,
-) -> HandPicture:
+) -> Known:
     """Draw a hand before a background (S, S, 3).
 
     Args:
@@ -136,7 +136,7 @@ def picture_of(
     small = canvas.reshape(size, _OVERSAMPLE, size, _OVERSAMPLE, 3).mean((1, 3))
     _, ids, _ = hand.landmarks
     at = xy[ids] / _OVERSAMPLE
-    return HandPicture(to_display(small), at.astype(np.float32), _seen(xy[ids], depth[ids], drawn.nearness))
+    return Known(to_display(small), at.astype(np.float32), _seen(xy[ids], depth[ids], drawn.nearness))
 
 
 def _seen(xy: Array, depth: Array, nearness: Floats) -> npt.NDArray[np.bool_]:

@@ -4,7 +4,7 @@ points are known, to score on."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -17,7 +17,7 @@ from anymark.canonical.face_mesh import FACE_MESH_POINTS
 from anymark.canonical.posed import points_on
 from anymark.detect.template import Template
 from anymark.detect.window import Crop, Window, crop
-from anymark.engine.hand_pictures import PAINTS, Actor, HandPicture, Take, draw_actor, draw_take, picture_of
+from anymark.engine.hand_pictures import PAINTS, Actor, Known, Take, draw_actor, draw_take, picture_of
 from anymark.engine.hands import Hand
 from anymark.engine.hdr import read_hdr
 from anymark.engine.light import Environment, view
@@ -39,18 +39,6 @@ FACE_SCALE = 1.35
 """Side of a face's picture over the longer side of its box."""
 STEPS = 24
 """Frames of a sequence from one pose to the next."""
-
-
-@dataclass(frozen=True, eq=False)
-class Known:
-    """A picture whose points are known."""
-
-    pixels: Bytes
-    """(S, S, 3)"""
-    xy_px: npt.NDArray[np.float32]
-    """(N, 2)"""
-    visible: npt.NDArray[np.bool_]
-    """(N,)"""
 
 
 def write_pictures(folder: Path, pictures: Sequence[Known] | Iterator[Known], truth: bool) -> int:
@@ -91,8 +79,7 @@ def hands(
     for _ in range(count):
         actor = actors[int(rng.integers(len(actors)))]
         ground = backgrounds[int(rng.integers(len(backgrounds)))]
-        found = picture_of(hand, actor, draw_take(hand, rng), ground, size, PAINTS[1] if painted else None)
-        yield _known(found)
+        yield picture_of(hand, actor, draw_take(hand, rng), ground, size, PAINTS[1] if painted else None)
 
 
 def hand_sequence(
@@ -106,7 +93,7 @@ def hand_sequence(
         share = (i % STEPS) / STEPS
         if i and share == 0:
             now, then = then, draw_take(hand, rng)
-        yield _known(picture_of(hand, actor, _between(now, then, share), ground, size, PAINTS[1] if painted else None))
+        yield picture_of(hand, actor, _between(now, then, share), ground, size, PAINTS[1] if painted else None)
 
 
 def _between(now: Take, then: Take, share: float) -> Take:
@@ -122,10 +109,6 @@ def _between(now: Take, then: Take, share: float) -> Take:
         R_camera_hand=u @ v,
         shift=mixed(now.shift, then.shift),
     )
-
-
-def _known(found: HandPicture) -> Known:
-    return Known(found.pixels, found.xy_px, found.visible)
 
 
 def face_template() -> Template:

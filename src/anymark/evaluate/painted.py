@@ -33,8 +33,13 @@ NEAR = 0.12
 _FAINTEST = 0.25  # of the strongest blob
 
 
-def read_known(folder: Path) -> tuple[list[npt.NDArray[np.uint8]], Array, npt.NDArray[np.bool_]]:
+def read_known(
+    folder: Path, limit: int | None = None
+) -> tuple[list[npt.NDArray[np.uint8]], Array, npt.NDArray[np.bool_]]:
     """Pictures with the points (K, N, 2) in -1..1 that they show, and which of them are seen (K, N).
+
+    Args:
+        limit: the first so many.
 
     Raises:
         AnymarkError: no such folder, or it does not go with its truth.
@@ -48,7 +53,7 @@ def read_known(folder: Path) -> tuple[list[npt.NDArray[np.uint8]], Array, npt.ND
         raise AnymarkError(f"{folder}: no truth of anymark data markers ({error})") from None
     if len(points) != len(pictures):
         raise AnymarkError(f"{folder}: {len(pictures)} pictures, and truth of {len(points)}")
-    return pictures, points.astype(np.float64), visible
+    return pictures[:limit], points[:limit].astype(np.float64), visible[:limit]
 
 
 def by_markers(detector: MarkerDetector) -> Finder:

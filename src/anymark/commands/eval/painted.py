@@ -42,9 +42,7 @@ class Painted(Measurement):
         who = {"markers": by_markers(detector), "template alone": by_template(template)}
         if template.name == "face":
             who["query model"] = by_query(self.detector())
-        pictures, truth, visible = read_known(self.folder / HELD_OUT)
-        some = slice(None, self.limit)
-        pictures, truth, visible = pictures[some], truth[some], visible[some]
+        pictures, truth, visible = read_known(self.folder / HELD_OUT, self.limit)
         rows: dict[str, dict[str, float]] = {}
         for i, (name, find) in enumerate(who.items()):
             rows[name] = errors([find(pixels) for pixels in pictures], truth, visible, template.size)
@@ -52,15 +50,13 @@ class Painted(Measurement):
         details = [Detail(f"{len(pictures)} held-out unmarked pictures, % of the template's size", rows)]
         jitters: dict[str, dict[str, float]] = {}
         if (self.folder / SEQUENCE).is_dir():
-            frames, path, seen = read_known(self.folder / SEQUENCE)
-            frames, path, seen = frames[some], path[some], seen[some]
+            frames, path, seen = read_known(self.folder / SEQUENCE, self.limit)
             for name, find in who.items():
                 found = [find(pixels) for pixels in frames]
                 jitters[name] = {"jitter %": jitter(found, path, seen, template.size)}
                 jitters[name] |= errors(found, path, seen, template.size)
         if (self.folder / SEQUENCE_MARKED).is_dir():
-            frames, path, seen = read_known(self.folder / SEQUENCE_MARKED)
-            frames, path, seen = frames[some], path[some], seen[some]
+            frames, path, seen = read_known(self.folder / SEQUENCE_MARKED, self.limit)
             found = [nearest_blobs(pixels, true) for pixels, true in zip(frames, path, strict=True)]
             jitters["blobs of the marked frames, told which is which"] = {
                 "jitter %": jitter(found, path, seen, template.size),

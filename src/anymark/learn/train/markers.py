@@ -97,9 +97,7 @@ class MarkerTask:
     def evaluate(self, model: nn.Module) -> dict[str, float]:
         """How well both cycles close, in %, and how far points leave the template, in % of its size."""
         assert isinstance(model, MarkerModel)
-        batch = self._watched()
-        with torch.no_grad():
-            made = model(batch.unmarked, batch.marked, batch.noise, self.sigma())
+        batch, made = self._watched(model)
         moved = (made.points - model.deltas.template).norm(dim=-1)
         return {
             "marked again %": 100 * float((made.marked_again - batch.marked).abs().mean()),
@@ -111,22 +109,22 @@ class MarkerTask:
     def sheet(self, model: nn.Module) -> UInt8[np.ndarray, "H W 3"]:
         """Watched pictures in rows: unmarked, painted, wiped again; marked, wiped, painted again."""
         assert isinstance(model, MarkerModel)
-        batch = self._watched()
-        with torch.no_grad():
-            made = model(batch.unmarked, batch.marked, batch.noise, self.sigma())
+        batch, made = self._watched(model)
         rows = [batch.unmarked, made.marked, made.unmarked_again, batch.marked, made.wiped, made.marked_again]
         grid = torch.cat([torch.cat(list(row[:SHOWN]), 2) for row in rows], 1)
         return (255 * grid.clamp(0, 1)).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy()
 
-    def _watched(self) -> MarkerBatch:
-        """Pictures spread over both sets, as they are."""
+    @torch.no_grad()
+    def _watched(self, model: MarkerModel) -> tuple[MarkerBatch, Made]:
+        """Pictures spread over both sets, as they are, and what the model makes of them."""
         picked = []
         for images in (self.unmarked, self.marked):
             index = np.linspace(0, len(images) - 1, min(64, len(images))).round().astype(int)
             picked.append(images[index].float() / 255)
         count = min(map(len, picked))
         unmarked, marked = (images[:: max(1, len(images) // count)][:count] for images in picked)
-        return MarkerBatch(unmarked, marked, torch.zeros_like(marked))
+        batch = MarkerBatch(unmarked, marked, torch.zeros_like(marked))
+        return batch, model(batch.unmarked, batch.marked, batch.noise, self.sigma())
 
 
 def generators_loss(

@@ -119,8 +119,20 @@ def _checked(value: Any, hint: Any, where: str) -> Any:
             raise AnymarkError(f"{where}: must be a list of {len(args)}, not of {len(value)}")
         return tuple(_checked(v, args[0], f"{where}[{i}]") for i, v in enumerate(value))
     options = tuple(a for a in args if a is not type(None)) or (hint,)
+    if len(options) > 1 and any(map(typing.get_origin, options)):
+        return _first_that_fits(value, options, where)
     if float in options and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if not isinstance(value, options) or (isinstance(value, bool) and bool not in options):
         raise AnymarkError(f"{where}: {value!r} is not {' or '.join(o.__name__ for o in options)}")
     return value
+
+
+def _first_that_fits(value: Any, options: tuple[Any, ...], where: str) -> Any:
+    reasons = []
+    for option in options:
+        try:
+            return _checked(value, option, where)
+        except AnymarkError as error:
+            reasons.append(str(error).removeprefix(f"{where}: "))
+    raise AnymarkError(f"{where}: {'; or '.join(reasons)}")

@@ -157,6 +157,7 @@ def test_stereo_says_what_is_wrong(models: list[str], photos: Path, tmp_path: Pa
         (["dense", "{one}", "--click", "{one}"], "FILE@X,Y"),
         (["dense", "{one}", "--click", "{one}@2,2"], "not on the head"),
         (["dense", "{one}", "--volume", "{one}"], "not an .npy file"),
+        (["dense", "{one}", "--volume", "{cut}"], "not an .npy file"),
         (["dense", "{one}", "--dense", "{one}"], "no such model"),
         (["match", "{one}", "{nobody}"], "no head in it"),
         (["match", "{one}", "{one}", "--step", "0"], "--step"),
@@ -176,7 +177,9 @@ def test_bad_input_is_one_line(
     said: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    names = {name: photos / f"{name}.png" for name in ("one", "two", "nobody")} | {"photos": photos}
+    (tmp_path / "cut.npz").write_bytes(b"PK\x03\x04 and no more")
+    names = {name: photos / f"{name}.png" for name in ("one", "two", "nobody")}
+    names |= {"photos": photos, "cut": tmp_path / "cut.npz"}
     filled = [text.format(**names) for text in arguments]
     before = (photos / "two.png").read_bytes()
     given = models if "--dense" not in filled else models[1:]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -166,6 +167,24 @@ def test_windows_of_the_callers_are_kept_in_order(model: Path) -> None:
     windows = [Window(np.array([20.0, 20.0]), 30.0), Window(np.array([70.0, 50.0]), 40.0)]
     found = Dense(model).encode(blobs(120, 100, (50, 50)), windows)
     assert [each.crop.side_px for each in found] == pytest.approx([30, 40])
+
+
+def test_heads_are_looked_for_in_the_middle_of_the_callers_windows(tmp_path: Path) -> None:
+    """What the dense model starts from: the face is there, though the window also holds hair and chin."""
+    dense = Dense(write_dense_model(tmp_path / "m", prior=True), Detector(write_landmark_model(tmp_path / "l")))
+    asked: list[Window] = []
+
+    def encode(photo: object, windows: list[Window]) -> list[SimpleNamespace]:
+        asked.extend(windows)
+        return [SimpleNamespace(unsureness=np.inf) for _ in windows]
+
+    dense.detector.encode = encode  # type: ignore[method-assign,assignment]
+    windows = [Window(np.array([96.0, 54.0]), 40.0, 0.3), Window(np.array([20.0, 30.0]), 24.0)]
+    assert dense._meshes(open_photo(blobs(120, 100, (50, 50))), windows) == [None, None]
+    for given, found in zip(windows, asked, strict=True):
+        np.testing.assert_allclose(found.centre_px, given.centre_px)
+        assert found.side_px == pytest.approx(given.side_px * dense.detector.landmarker.window_scale / 2.0)
+        assert found.roll_rad == given.roll_rad
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -44,6 +46,12 @@ def pair() -> tuple[Looked, Looked, np.ndarray, np.ndarray]:
 def test_pixels_are_carried_to_the_same_points(who, most_px: float, pair) -> None:
     first, second, start, want = pair
     assert np.median(distances(who.carry(first, second, start), want)) < most_px
+
+
+def test_a_map_that_shows_no_head_misses_all_points(pair) -> None:
+    first, second, start, _ = pair
+    blank = replace(second, dense=replace(second.dense, head=np.zeros_like(second.dense.head)))
+    assert np.isinf(distances(ByDense().carry(first, blank, start), start)).all()
 
 
 def test_descriptors_find_what_looks_alike(pair) -> None:

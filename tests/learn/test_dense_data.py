@@ -111,6 +111,32 @@ def test_priors_are_asked_for_once(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert torch.equal(load_dense(folder).prior, first)
 
 
+def test_other_pictures_beside_the_same_file_are_asked_about_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    def answer(images: np.ndarray, box_px: np.ndarray, name: str) -> np.ndarray:
+        asked.append(len(images))
+        return np.full((len(images), 4, 8, 8), len(asked), np.float16)
+
+    monkeypatch.setattr(priors, "ask", answer)
+    images = np.random.default_rng(0).integers(0, 255, (4, 3, 32, 32)).astype(np.uint8)
+    box = np.tile(np.array([4, 4, 20, 20], np.float32), (4, 1))
+    for some, want in ((slice(0, 4), 1), (slice(0, 2), 1), (slice(2, 4), 2), (slice(0, 4), 3)):
+        assert (priors.read_priors(tmp_path, images[some], box[some]) == want).all()
+    moved = box + np.array([0, 0, 0, 1], np.float32)
+    assert (priors.read_priors(tmp_path, images, moved) == 4).all()
+    assert asked == [4, 2, 4, 4]
+
+
+def test_models_that_start_from_no_prior_ask_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write_pairs(tmp_path / "set", 2)
+    monkeypatch.setattr(priors, "Detector", None)
+    batch = draw(load_dense(folder, priors=False), NO_AUGMENTATION)
+    assert (batch.prior[:, :3] == 0.5).all()
+
+
 def test_a_mirror_swaps_the_sides(pairs: DenseSet) -> None:
     batch = draw(pairs, replace(NO_AUGMENTATION, mirror=1.0))
     on = batch.region < NO_HEAD

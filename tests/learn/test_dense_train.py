@@ -17,6 +17,7 @@ from anymark.detect.dense import DenseNetwork
 from anymark.detect.image import open_photo
 from anymark.detect.model import Model
 from anymark.errors import AnymarkError
+from anymark.learn.data.dense import UNKNOWN
 from anymark.learn.export_dense import write_dense_model
 from anymark.learn.models.cube import CubeConfig
 from anymark.learn.models.embedder import Embedder, EmbedderConfig, Embedding
@@ -262,6 +263,54 @@ def test_round_trips_close(tmp_path: Path, learns: bool) -> None:
     assert gaps[-1] < gaps[0]
     has_gradient = any(p.grad is not None and p.grad.abs().sum() > 0 for p in query.parameters())
     assert has_gradient == learns
+
+
+def test_photos_without_labels_teach_both_models(pairs: Path, tmp_path: Path, photo_root: Path) -> None:
+    import skimage
+
+    from anymark.learn.models.landmarker import Landmarker
+    from anymark.learn.train.loop import start_from
+
+    query = load_tiny(tmp_path)
+    torch.manual_seed(0)
+    save_file(Landmarker(query.model).state_dict(), tmp_path / "q.safetensors")
+    shots = tmp_path / "shots"
+    shots.mkdir()
+    skimage.io.imsave(shots / "a.png", skimage.data.astronaut()[:300])
+    skimage.io.imsave(shots / "gravel.png", skimage.data.gravel(), check_contrast=False)  # nobody: left out
+    closing = f"""
+[data.photos]
+"{shots}" = 1000.0
+[loss]
+closing = 1.0
+[closing]
+recipe = "tiny.toml"
+weights = "q.safetensors"
+learns = true
+share = 1.0
+"""
+    path = tmp_path / "both.toml"
+    path.write_text(recipe_text(pairs) + closing)
+    recipe = load_recipe(path)
+    assert isinstance(recipe, DenseRecipe)
+    task = DenseTask(recipe, photo_root, folder=tmp_path)
+    assert [len(s) for s in task._train] == [8, 1]
+    task.to(torch.device("cpu"))
+    batch = task.draw(4, Generator().manual_seed(0))
+    assert (batch.region == UNKNOWN).all()
+    assert not batch.matched.any()
+    assert batch.image.std() > 0.1
+    assert main(["train", str(path), "--out", str(tmp_path / "run"), "--accelerator", "cpu"]) == 0
+    # each goes on by itself: the dense one as a model, the query one as what another recipe starts from
+    assert main(["export", str(tmp_path / "run"), str(tmp_path / "model"), "--photos", str(photo_root)]) == 0
+    assert not [key for key in load_file(tmp_path / "model" / "weights.safetensors") if key.startswith("query.")]
+    learned = Landmarker(query.model)
+    assert start_from(learned, tmp_path / "run" / "weights.safetensors") == []
+    before = load_file(tmp_path / "q.safetensors")
+    assert any(not torch.equal(value, before[key]) for key, value in learned.state_dict().items())
+    path.write_text((recipe_text(pairs) + closing).replace("closing = 1.0", "closing = 0.0"))
+    with pytest.raises(AnymarkError, match=r"without loss\.closing"):
+        load_recipe(path)
 
 
 def load_tiny(tmp_path: Path) -> LandmarkRecipe:

@@ -59,6 +59,14 @@ from tests.learn.tiny import MODEL, model_config
         ("kind = 'locator'\n[scenes]\nsingle = 0\ntiles = 0\npaste = 0\nempty = 0", r"scenes: one of single, "),
         ("kind = 'locator'\n[data]\nsize = 100", r"data: size: 100 must be a multiple of 32"),
         ("kind = 'locator'\n[model]\nwidths = [8, 8]", r"model: widths and depths: there must be four"),
+        ("kind = 'dense'\n[embedder]\ninput_size = 200", r"input_size: 200 must be a multiple of 32"),
+        ("kind = 'dense'\n[train]\nbatch = 5", r"train\.batch: 5 must be even"),
+        (
+            "kind = 'markers'\n[model.painter]\ncolour = [0, 1]",
+            r"colour: must be a list of 3, not of 2; or .* 'learned'",
+        ),
+        ("kind = 'markers'\n[model.painter]\ncolour = 'red'", r"colour: must be a list; or 'red' is none of 'learned'"),
+        ("kind = 'markers'\n[model.painter]\nopacity = 2", r"opacity: 2\.0 must be at least 0\.5 and at most 0\.98"),
     ],
 )
 def test_a_bad_recipe_is_one_clear_line(tmp_path: Path, text: str, message: str) -> None:
@@ -68,6 +76,15 @@ def test_a_bad_recipe_is_one_clear_line(tmp_path: Path, text: str, message: str)
         load_recipe(path)
     assert "\n" not in str(caught.value)
     assert "r.toml" in str(caught.value)
+
+
+def test_paint_is_given_or_learned(tmp_path: Path) -> None:
+    path = tmp_path / "r.toml"
+    for given, want in (("[0, 0.5, 1]", (0.0, 0.5, 1.0)), ('"learned"', "learned")):
+        path.write_text(f"kind = 'markers'\n[model.painter]\ncolour = {given}")
+        recipe = load_recipe(path)
+        assert isinstance(recipe, MarkerRecipe)
+        assert recipe.model.painter.colour == want
 
 
 def test_every_shipped_recipe_is_valid() -> None:

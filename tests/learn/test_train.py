@@ -328,6 +328,14 @@ def test_what_other_weights_lack_or_have_in_another_shape_starts_anew_and_is_nam
         assert torch.equal(value, before[key] if key in anew else given.state_dict()[key.removeprefix("crop.")])
 
 
+def test_a_query_model_that_learned_along_with_a_dense_one_goes_on_by_itself(tmp_path: Path) -> None:
+    given, model = (Landmarker(model_config("none", head="2d")) for _ in range(2))
+    state = {f"query.landmarker.{key}": value for key, value in given.state_dict().items()}
+    save_file(state, tmp_path / "w.safetensors")
+    assert start_from(model, tmp_path / "w.safetensors") == []
+    assert all(torch.equal(value, given.state_dict()[key]) for key, value in model.state_dict().items())
+
+
 def test_an_s_that_was_trained_starts_as_it_was(tmp_path: Path) -> None:
     given, model = (Landmarker(model_config()) for _ in range(2))
     assert start_from(model, saved(given, tmp_path / "w.safetensors")) == []

@@ -75,6 +75,10 @@ class Finder:
             refine: whether to look between the pixels.
         """
         points = np.asarray(points_mm, np.float64).reshape(-1, 3)
+        if len(points) > _AT_ONCE:
+            parts = [self(points[i : i + _AT_ONCE], refine) for i in range(0, len(points), _AT_ONCE)]
+            xy, gap, sigma = zip(*((part.xy_px, part.gap_mm, part.sigma_mm) for part in parts), strict=True)
+            return Found(np.concatenate(xy), np.concatenate(gap), np.concatenate(sigma))
         nearest, gap = self.nearest(points)
         xy = self.dense.pixels_px.reshape(-1, 2)[nearest].astype(np.float64)
         if refine:
@@ -83,10 +87,7 @@ class Finder:
 
     def nearest(self, points_mm: Array) -> tuple[npt.NDArray[np.int64], Array]:
         """(N,) the pixels of the map, row by row, that lie nearest to points (N, 3), and how near (N,)."""
-        parts = [self._tree.query(points_mm[i : i + _AT_ONCE], workers=-1) for i in range(0, len(points_mm), _AT_ONCE)]
-        if not parts:
-            return np.zeros(0, np.int64), np.zeros(0)
-        gap, index = (np.concatenate(each) for each in zip(*parts, strict=True))
+        gap, index = self._tree.query(points_mm, workers=-1)
         return self._pixels[index], gap
 
 

@@ -14,6 +14,7 @@ from anymark.apps.correspond import Finder
 from anymark.apps.rigs import RigOnHead
 from anymark.canonical import Layout, load_layout
 from anymark.detect.dense import LEAST_HEAD, DenseMap
+from anymark.fit import Points
 
 Floats = npt.NDArray[np.floating]
 
@@ -47,6 +48,17 @@ def view_of(maps: Sequence[DenseMap | None], layout: Layout, focal_px: float, pr
     return View.alone(xy, sigma, focal_px, principal_px)
 
 
+def tracked_points(rig: RigOnHead) -> tuple[Points, Layout]:
+    """What a rig is tracked by: the points of `LAYOUT` that lie on it, on the rig and on the canonical head.
+
+    Raises:
+        AnymarkError: none does.
+    """
+    layout = load_layout(LAYOUT)
+    points, on = rig.points_of(layout)
+    return points, Layout("tracked", layout.points_mm[on])
+
+
 def track_head(
     maps: Sequence[DenseMap | None],
     rig: RigOnHead,
@@ -64,6 +76,5 @@ def track_head(
     Raises:
         AnymarkError: nothing of the layout lies on the rig, or no frame shows the head.
     """
-    points, on = rig.points_of(load_layout(LAYOUT))
-    asked = Layout("tracked", load_layout(LAYOUT).points_mm[on])
+    points, asked = tracked_points(rig)
     return capture(rig.rig, points, [view_of(maps, asked, focal_px, principal_px)], settings)

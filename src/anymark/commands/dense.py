@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -155,10 +156,11 @@ def _parse_click(text: str) -> Clicked:
 
 def _read_volume(path: Path) -> Bools:
     try:
-        volume = np.load(path, allow_pickle=False)
+        with open(path, "rb") as file:
+            volume = np.load(file, allow_pickle=False)
     except OSError as error:
         raise AnymarkError(f"{path}: {(error.strerror or str(error)).lower()}") from None
-    except (ValueError, EOFError) as error:
+    except (ValueError, EOFError, zipfile.BadZipFile) as error:
         raise AnymarkError(f"{path}: not an .npy file ({error})") from None
     if not isinstance(volume, np.ndarray) or volume.ndim != 3 or len(set(volume.shape)) != 1 or not len(volume):
         raise AnymarkError(f"{path}: a volume must be (N, N, N)")

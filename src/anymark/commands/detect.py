@@ -65,7 +65,8 @@ class Detect:
     """The whole head in 3D, an .obj, .glb or .ply file; of several heads FILE.head1.obj and so on, of several photos
     FILE-PHOTO.obj."""
     refine: bool = False
-    """Let the dense model have a say in where points are and whether they are seen: more precise, and slower."""
+    """Let the dense model have a say in where points are and whether they are seen, which is slower; see docs/models.md
+    for what it brings."""
     pose: bool = False
     """Print the yaw, pitch and roll of each head in degrees, and its focal length in pixels."""
     max_heads: Annotated[int | None, arg(metavar="N")] = None

@@ -52,7 +52,8 @@ class Following(ABC):
     search_px: Annotated[int, arg(metavar="N")] = SEARCH_PX
     """Longest side at which a frame is searched for its smallest faces; they must be about 20 px wide there."""
     refine: bool = False
-    """Let the dense model have a say in where points are and whether they are seen: more precise, and slower."""
+    """Let the dense model have a say in where points are and whether they are seen, which is slower; see docs/models.md
+    for what it brings."""
     rate: Annotated[float | None, arg(metavar="FPS")] = None
     """Frames a second of an image sequence; 24 unless given."""
     exposure: Annotated[float, arg(metavar="STOPS")] = 0.0

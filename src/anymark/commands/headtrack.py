@@ -10,7 +10,7 @@ import numpy as np
 from tyro.conf import Positional, arg
 
 from anymark.apps.capture import View, capture
-from anymark.apps.headtrack import LAYOUT, seen_in
+from anymark.apps.headtrack import seen_in, tracked_points
 from anymark.apps.rigs import RigOnHead, ict_on_head, load_rig
 from anymark.canonical import Layout, load_layout
 from anymark.commands.capture import FitsRig, drawing_of, lens_of, longest
@@ -56,8 +56,7 @@ class HeadTrack(FitsRig):
         check_file(place("headtrack", ".npz"), made=self.out)
         video = self.open(self.clip)
         rig = self._rig()
-        points, on = rig.points_of(load_layout(LAYOUT))
-        asked = Layout("tracked", load_layout(LAYOUT).points_mm[on])
+        points, asked = tracked_points(rig)
         detector = self.detector()
         dense = Dense(self.dense, detector, threads=self.threads)
         dense.load()
@@ -71,7 +70,7 @@ class HeadTrack(FitsRig):
                 write_video(drawing, video, len(track.pts), drawing_of(rig, found, view), show)
         seen = np.isfinite(found.residual_px)
         print(
-            f"{self.clip}  {int(seen.sum())} of {len(seen)} frames  {len(on)} points  "
+            f"{self.clip}  {int(seen.sum())} of {len(seen)} frames  {len(asked)} points  "
             f"residual {np.nanmean(found.residual_px):.2f} px"
         )
         return 0

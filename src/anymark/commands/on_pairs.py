@@ -11,13 +11,16 @@ import numpy.typing as npt
 from tyro.conf import arg
 
 from anymark.commands.said import complain
-from anymark.detect.dense import DENSE, LEAST_HEAD, DenseMap
+from anymark.detect.dense import DENSE, DenseMap
 from anymark.detect.detector import Detector
 from anymark.detect.embed import Dense
 from anymark.detect.image import load_image
 from anymark.errors import AnymarkError
 
 Pixels = npt.NDArray[np.uint8]
+
+LEAST_SHARE = 0.01
+"""Of a map: what shows less of a head shows none."""
 
 
 @dataclass(kw_only=True)
@@ -52,7 +55,7 @@ def largest_head(dense: Dense, path: Path) -> tuple[Pixels, DenseMap]:
     found = dense.encode(pixels)
     if len(found) > 1:
         complain(f"{path}: {len(found)} heads; the largest counts")
-    if not (found[0].head > LEAST_HEAD).any():
+    if found[0].share < LEAST_SHARE:
         raise AnymarkError(f"{path}: no head in it")
     return pixels, found[0]
 

@@ -72,5 +72,6 @@ class Dense:
             return [None] * len(windows)
         landmarker = self.detector.landmarker
         inner = landmarker.window_scale / self.network.window_scale
-        heads = self.detector.encode(photo, [window.scaled(inner) for window in windows])
+        faces = [Window(window.centre_px, inner * window.side_px, window.roll_rad) for window in windows]
+        heads = self.detector.encode(photo, faces)
         return [head.mesh() if head.unsureness <= landmarker.most_unsure else None for head in heads]

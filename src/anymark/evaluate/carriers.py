@@ -85,6 +85,8 @@ class ByDense(Carrier):
 
     def carry(self, first: Looked, second: Looked, xy_px: Array) -> Array:
         """See `Carrier`."""
+        if not second.dense.share:
+            return np.full(xy_px.shape, np.nan)
         return second.finder(first.dense.at(xy_px).points_mm).xy_px
 
 

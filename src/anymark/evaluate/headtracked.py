@@ -16,9 +16,9 @@ import numpy.typing as npt
 
 from anymark.apps.anatomy import rigid
 from anymark.apps.capture import Capture, View, capture
-from anymark.apps.headtrack import LAYOUT, view_of
+from anymark.apps.headtrack import tracked_points, view_of
 from anymark.apps.rigs import RigOnHead
-from anymark.canonical import CanonicalHead, Layout, load_layout
+from anymark.canonical import CanonicalHead
 from anymark.detect.dense import DenseNetwork
 from anymark.detect.detector import Detector
 from anymark.engine.samples import Sample, finished_shards, read_shards
@@ -50,9 +50,7 @@ def tracked_errors(
     frames: Sequence[Sample], rig: RigOnHead, detector: Detector, network: DenseNetwork
 ) -> dict[str, dict[str, Array]]:
     """What it is tracked by -> "pose deg" (T,), "vertices mm" (T, F) of the face."""
-    layout = load_layout(LAYOUT)
-    points, on = rig.points_of(layout)
-    asked = Layout("tracked", layout.points_mm[on])
+    points, asked = tracked_points(rig)
     looked = [look(detector, network, sample.image, true_window(sample, detector)) for sample in frames]
     focal = float(frames[0].record["focal_px"])
     principal = np.array(frames[0].record["principal_px"])

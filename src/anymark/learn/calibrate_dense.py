@@ -17,8 +17,8 @@ from scipy.special import expit
 
 from anymark.canonical import load_layout
 from anymark.canonical.files import HEAD
-from anymark.detect.dense import DenseNetwork, RoundTrip
-from anymark.detect.detector import Detector, Head, dense_maps
+from anymark.detect.dense import DenseMap, DenseNetwork, RoundTrip
+from anymark.detect.detector import Detector, dense_maps
 from anymark.detect.image import open_photo
 from anymark.detect.model import Model
 from anymark.detect.round_trip import Refiner, features, gaps
@@ -47,17 +47,20 @@ def calibrate(folder: Path, shards: Sequence[str], photos: Path) -> dict[str, An
         AnymarkError: something of these cannot be read.
     """
     network, detector = DenseNetwork(Model(folder, "dense")), Detector()
-    squares, rows, labels = [], [], []
+    looked, squares, rows, labels = [], [], [], []
     for sample in _renders(shards):
         (head,) = detector.encode(sample.image, [true_window(sample, detector)])
-        refiner = _refiner(network, sample.image, head)
+        (dense,) = dense_maps(network, open_photo(sample.image), [head])
+        looked.append((sample, head, dense))
         seen = np.flatnonzero(sample.visible)[::_STRIDE]
-        at = refiner.dense.at(sample.xy_px[seen])
+        at = dense.at(sample.xy_px[seen])
         away = np.linalg.norm(at.points_mm - load_layout(HEAD).points_mm[seen], axis=1)
         squares.append(np.minimum(away**2 / (3 * at.sigma_mm**2), _MOST))
+    scale = float(np.sqrt(np.concatenate(squares).mean())) if squares else 1.0
+    for sample, head, dense in looked:
         found = head.query(HEAD)
         canonical = found.layout.points_mm
-        over, _, shown = gaps(found, canonical, refiner.dense)
+        over, _, shown = gaps(found, canonical, _scaled(dense, scale))
         own = found.surface is None or found.surface.visible(canonical, found.xyz_mm) > 0.5
         some = np.flatnonzero(np.broadcast_to(own, len(canonical)))[::_STRIDE]
         rows.append(features(found.uncovered, shown, over)[some])
@@ -65,11 +68,10 @@ def calibrate(folder: Path, shards: Sequence[str], photos: Path) -> dict[str, An
     out: dict[str, Any] = {}
     weights = RoundTrip()
     if squares:
-        scale = float(np.sqrt(np.concatenate(squares).mean()))
         out["sigma_scale"] = round(scale, 4)
         seen_weights = logistic(np.concatenate(rows), np.concatenate(labels))
         weights = RoundTrip(weights.trust, seen_weights)
-    trust = _best_trust(network, detector, photos, weights)
+    trust = _best_trust(network, detector, photos, weights, scale)
     out["round_trip"] = {"trust": trust, "visible": [round(w, 4) for w in weights.visible]}
     return out
 
@@ -86,7 +88,9 @@ def logistic(rows: npt.NDArray[np.floating], labels: npt.NDArray[np.bool_]) -> t
     return float(a), float(b), float(c), float(d)
 
 
-def _best_trust(network: DenseNetwork, detector: Detector, photos: Path, weights: RoundTrip) -> float:
+def _best_trust(
+    network: DenseNetwork, detector: Detector, photos: Path, weights: RoundTrip, sigma_scale: float
+) -> float:
     """What moves the landmarks of photos set aside nearest to their labels; that of `weights` if there are none."""
     try:
         benchmark = read_photos(photos, "calibration")
@@ -101,18 +105,18 @@ def _best_trust(network: DenseNetwork, detector: Detector, photos: Path, weights
         head = find_head(detector, pixels, face, "gt")
         if head is None:
             continue
-        refiner = _refiner(network, pixels, head)
+        (dense,) = dense_maps(network, open_photo(pixels), [head])
         for k, trust in enumerate(TRUSTS):
-            asked = Refiner(refiner.dense, RoundTrip(trust, weights.visible))
+            asked = Refiner(_scaled(dense, sigma_scale), RoundTrip(trust, weights.visible))
             found = replace(head, refiner=asked).query(layout)
             away = np.linalg.norm(found.xy_px - face.points_px, axis=1)
             errors[k] += away.mean() / face.lengths_px[benchmark.normalisers[0]]
     return TRUSTS[int(errors.argmin())]
 
 
-def _refiner(network: DenseNetwork, pixels: npt.NDArray[np.uint8], head: Head) -> Refiner:
-    (dense,) = dense_maps(network, open_photo(pixels), [head])
-    return Refiner(dense, network.round_trip)
+def _scaled(dense: DenseMap, scale: float) -> DenseMap:
+    """A map as the finished model, whose card says the scale, will give it."""
+    return replace(dense, sigma_mm=(scale * dense.sigma_mm).astype(np.float32))
 
 
 def _renders(shards: Sequence[str]) -> list[Sample]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from anymark.errors import AnymarkError
 from anymark.learn.calibrate_dense import calibrate
 from anymark.learn.cards import shard_entries
 from anymark.learn.export import export_graph, model_folder, write_card
-from anymark.learn.train.dense import DenseTask
+from anymark.learn.train.dense import EVALUATED, DenseTask
 from anymark.learn.train.loop import load_weights, trained_steps
 from anymark.learn.train.recipe import WEIGHTS, DenseRecipe
 
@@ -56,8 +57,10 @@ def export_dense_run(run: Path, recipe: DenseRecipe, out: Path, name: str, photo
         AnymarkError: the folder holds no weights of this recipe, the graph disagrees with torch, or `out` holds what is
             no model.
     """
-    task = DenseTask(recipe, photos)
-    load_weights(task.model, run / WEIGHTS)
+    # the query model of the round trip is none of it; of the training data one batch is enough, if any is needed
+    alone = replace(recipe, loss=replace(recipe.loss, closing=0.0), data=replace(recipe.data, photos={}))
+    task = DenseTask(alone, photos, limit=EVALUATED)
+    load_weights(task.model, run / WEIGHTS, beside="query.")
     task.to(torch.device("cpu"))
     model = task.model.eval()
     with torch.no_grad():
@@ -69,7 +72,7 @@ def export_dense_run(run: Path, recipe: DenseRecipe, out: Path, name: str, photo
         model.embedder,
         out,
         pictures,
-        batch.prior.numpy(),
+        None if model.embedder.told is None else batch.prior.numpy(),
         {
             "name": name,
             "backbone": recipe.embedder.backbone,

@@ -51,7 +51,7 @@ class Across(Measurement):
             rows[each.name] = {
                 "mean": float(own[there].mean()),
                 "median": float(np.median(own)),
-                "median point": float(np.median(np.where(there, own, np.nan).mean(0))),
+                "median point": float(np.nanmedian(np.nanmean(np.where(there, own, np.nan), 0))),
                 "through a smile": float(smiles[np.isfinite(smiles)].mean()),
                 "missed": float((~there).mean()),
             }

@@ -19,7 +19,7 @@ from anymark.canonical import CanonicalHead
 from anymark.canonical.face_mesh import FACE_MESH_POINTS
 from anymark.canonical.frame import CUBE_CENTRE_MM, CUBE_SIDE_MM, uvw_to_mm
 from anymark.canonical.posed import points_on
-from anymark.detect.prior import STRIDE
+from anymark.detect.prior import STRIDE, no_prior
 from anymark.engine.samples import COARSE, NOTHING, QUANTUM, Sample, finished_shards, quantised, read_index, read_shards
 from anymark.engine.tracked_clips import SUFFIX, TrackedClip
 from anymark.errors import AnymarkError
@@ -69,7 +69,7 @@ class DenseSet:
     """and how many they are."""
     spread_mm: Float[Tensor, "X Y Z"]
     """How far labels may be off along an axis, at places of the cube."""
-    prior: Float[Tensor, "N 4 H W"]
+    prior: Float[Tensor, "N 4 h w"]
     """The head that the query model finds in each picture; see `anymark.detect.prior`."""
     weight: float = 1.0
 
@@ -81,8 +81,11 @@ class DenseSet:
         return replace(self, **{k: v.to(device) for k, v in vars(self).items() if isinstance(v, Tensor)})
 
 
-def load_dense(folder: Path, *, weight: float = 1.0, limit: int | None = None) -> DenseSet:
+def load_dense(folder: Path, *, weight: float = 1.0, limit: int | None = None, priors: bool = True) -> DenseSet:
     """All samples of a data set of `anymark data build`.
+
+    Args:
+        priors: whether the query model is asked about each.
 
     Raises:
         AnymarkError: the folder holds no finished data set, or one of its shards is damaged.
@@ -104,19 +107,27 @@ def load_dense(folder: Path, *, weight: float = 1.0, limit: int | None = None) -
     if len(heads) < count:
         raise AnymarkError(f"{folder}: fewer samples than its index says")
     first = np.array([i for i in range(count) if i == 0 or heads[i] != heads[i - 1]])
-    arrays["prior"] = read_priors(folder, arrays["images"], arrays["box_px"])
+    arrays["prior"] = read_priors(folder, arrays["images"], arrays["box_px"]) if priors else no_priors(count)
     return DenseSet(
         source=folder.name,
         first=torch.from_numpy(first),
         count=torch.from_numpy(np.diff(np.r_[first, count])),
-        spread_mm=torch.from_numpy(_spread_table(sd_mm)),
+        spread_mm=torch.from_numpy(spread_table(sd_mm)),
         weight=weight,
         **{key: torch.from_numpy(array) for key, array in arrays.items()},
     )
 
 
-def load_tracks(folder: Path, *, weight: float = 1.0) -> DenseSet:
+def no_priors(count: int) -> npt.NDArray[np.float16]:
+    """(N, 4, 1, 1) of pictures about which nobody was asked."""
+    return np.repeat(no_prior(1).astype(np.float16)[None], count, 0)
+
+
+def load_tracks(folder: Path, *, weight: float = 1.0, priors: bool = True) -> DenseSet:
     """The clips that `anymark data tracks` wrote: matches alone, and no word on where they are on the head.
+
+    Args:
+        priors: whether the query model is asked about each picture.
 
     Raises:
         AnymarkError: there are none, or one is damaged.
@@ -139,7 +150,8 @@ def load_tracks(folder: Path, *, weight: float = 1.0) -> DenseSet:
     def joined(key: str) -> Tensor:
         return torch.from_numpy(np.concatenate([getattr(clip, key) for clip in clips]))
 
-    images = joined("frames").permute(0, 3, 1, 2).contiguous()
+    images, box_px = joined("frames").permute(0, 3, 1, 2).contiguous(), joined("box_px")
+    prior = read_priors(folder, images.numpy(), box_px.numpy()) if priors else no_priors(len(images))
     return DenseSet(
         source=folder.name,
         images=images,
@@ -147,12 +159,12 @@ def load_tracks(folder: Path, *, weight: float = 1.0) -> DenseSet:
         region=torch.full(cells, UNKNOWN, dtype=torch.uint8),
         xy_px=torch.from_numpy(np.concatenate([padded(clip, "xy_px") for clip in clips])),
         visible=torch.from_numpy(np.concatenate([padded(clip, "visible") for clip in clips])),
-        box_px=joined("box_px"),
+        box_px=box_px,
         valid_box_px=joined("valid_box_px"),
         first=torch.from_numpy(np.cumsum(counts) - counts),
         count=torch.from_numpy(counts),
-        spread_mm=torch.from_numpy(_spread_table(None)),
-        prior=torch.from_numpy(read_priors(folder, images.numpy(), joined("box_px").numpy())),
+        spread_mm=torch.from_numpy(spread_table(None)),
+        prior=torch.from_numpy(prior),
         weight=weight,
     )
 
@@ -186,7 +198,7 @@ def _labels(sample: Sample) -> dict[str, npt.NDArray[Any]]:
     }
 
 
-def _spread_table(sd_mm: npt.NDArray[np.floating] | None) -> npt.NDArray[np.float32]:
+def spread_table(sd_mm: npt.NDArray[np.floating] | None) -> npt.NDArray[np.float32]:
     """(X, Y, Z) over the cube: that of the nearest vertex, and half of the way to it; nought of renders."""
     count = int(CUBE_SIDE_MM / _VOXEL_MM)
     if sd_mm is None:
@@ -277,7 +289,7 @@ class DenseSampler:
             empty = self.backgrounds[pick].float() / 255
             both = none.repeat(2)
             image[both] = F.interpolate(empty, (self.size, self.size), mode="bilinear", align_corners=False)
-            uvw[both], region[both], matched[none] = torch.nan, NO_HEAD, False
+            uvw[both], region[both], matched[none], prior[both] = torch.nan, NO_HEAD, False, nowhere(image)[both]
         image, covered = occlude(image, self.appearance, generator)
         image = degrade(image, self.appearance, generator).contiguous(memory_format=torch.channels_last)
         region = torch.where(_at(covered, xy), UNKNOWN, region)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import sys
 import zipfile
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -35,32 +36,36 @@ def read_priors(
     Args:
         box_px: (N, 4) the face in each.
     """
-    model = Model(QUERY, "landmarks").sha256("encode.onnx")
-    kept = _read(folder / FILE, model)
-    if len(kept) < len(images):
-        kept = _asked(images, box_px, folder.name)
+    files = Model(QUERY, "landmarks").need("files")
+    model = " ".join(str(files[name]["sha256"]) for name in sorted(files))
+    pictures = zip(images, box_px, strict=True)
+    of = np.array([zlib.crc32(box.tobytes(), zlib.crc32(image.tobytes())) for image, box in pictures])
+    kept = _read(folder / FILE, model, of)
+    if kept is None:
+        kept = ask(images, box_px, folder.name)
         try:
             with atomic(folder / FILE, "wb") as file:
-                np.savez(file, priors=kept, model=model)
+                np.savez(file, priors=kept, model=model, of=of)
         except (AnymarkError, OSError) as error:  # data that others share may be read-only
             print(f"anymark: priors are not kept: {error}", file=sys.stderr)
-    return kept[: len(images)]
+    return kept
 
 
-def _read(path: Path, model: str) -> npt.NDArray[np.float16]:
-    """What is kept of this model; nothing if there is none, or the file is damaged."""
+def _read(path: Path, model: str, of: npt.NDArray[np.integer]) -> npt.NDArray[np.float16] | None:
+    """What is kept of this model and of these pictures, or of these and more; None if that is not all, or damaged."""
     try:
         with open(path, "rb") as raw, np.load(raw) as file:
-            if str(file["model"]) == model:
-                return file["priors"]
+            if str(file["model"]) == model and np.array_equal(file["of"][: len(of)], of):
+                return file["priors"][: len(of)]
     except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile):
         pass
-    return np.zeros((0, CHANNELS, 0, 0), np.float16)
+    return None
 
 
-def _asked(
+def ask(
     images: UInt8[np.ndarray, "N 3 S S"], box_px: npt.NDArray[np.floating], name: str
 ) -> Float16[np.ndarray, "N 4 s s"]:
+    """The prior of each, from the query model. Args: see `read_priors`."""
     detector = Detector(QUERY, threads=1)
     side = images.shape[-1]
     whole = Crop(Window(np.full(2, side / 2), float(side)).affine())

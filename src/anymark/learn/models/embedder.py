@@ -25,6 +25,8 @@ LAST_PACE = 0.05
 """Share of the learning rate for the last layers: a step of theirs moves every pixel by millimetres."""
 OCTAVES = 4
 """Of sines and cosines of what a prior says."""
+COARSEST = 32
+"""Stride of the light decoder's coarsest level: inputs must be a multiple."""
 TOLD = 3
 """Levels of the decoder, fine to coarse, that are told of it."""
 SURE = 0.98
@@ -57,6 +59,8 @@ class EmbedderConfig:
         check_numbers(self, "widths", "depths", least=1)
         if not len(self.widths) == len(self.depths) == 4:
             raise AnymarkError("widths and depths: there must be four of each")
+        if self.neck == "pyramid" and self.input_size % COARSEST:
+            raise AnymarkError(f"input_size: {self.input_size} must be a multiple of {COARSEST}")
 
 
 class Embedding(NamedTuple):

@@ -33,6 +33,7 @@ from anymark.learn.data.dense import (
     load_tracks,
 )
 from anymark.learn.data.geometry import NO_AUGMENTATION, GeometryConfig
+from anymark.learn.data.unlabelled import load_unlabelled
 from anymark.learn.models.cube import LatentCube, look_up
 from anymark.learn.models.embedder import Embedder, Embedding
 from anymark.learn.train.closing import QueryModel, closing_loss, load_query
@@ -99,9 +100,14 @@ class DenseTask:
                 "orthogonal, and the contrast cannot fall below sqrt(P^2 / D - P)",
                 file=sys.stderr,
             )
-        self._train = [load_dense(Path(f), weight=w, limit=limit) for f, w in data.shards.items()]
-        self._train += [load_tracks(Path(f), weight=w) for f, w in data.tracks.items()]
-        self._held_out = [load_dense(Path(f), limit=data.held_out) for f in data.held_out_shards]
+        told = self.model.embedder.told is not None
+        self._train = [load_dense(Path(f), weight=w, limit=limit, priors=told) for f, w in data.shards.items()]
+        self._train += [load_tracks(Path(f), weight=w, priors=told) for f, w in data.tracks.items()]
+        self._train += [
+            load_unlabelled(Path(f), window_scale=data.window_scale, weight=w, priors=told)
+            for f, w in data.photos.items()
+        ]
+        self._held_out = [load_dense(Path(f), limit=data.held_out, priors=told) for f in data.held_out_shards]
         self._backgrounds = load_backgrounds(
             panorama_folder(photos), None, data.backgrounds, 3 * data.backgrounds, BACKGROUND_PX, seed=1
         ) if data.backgrounds else None  # fmt: skip
@@ -142,7 +148,8 @@ class DenseTask:
         if self.model.query is None:
             return loss
         closing = self.recipe.closing
-        some = slice(0, max(1, round(closing.share * len(batch.image))))
+        count = max(1, round(closing.share * len(batch.image)))
+        some = torch.randperm(len(batch.image), generator=self._generator, device=batch.image.device)[:count]
         part = Embedding(*(x[some] for x in found))
         gap = closing_loss(self.model.query, batch.image[some], part, closing.points, self._generator)
         return loss + self.recipe.loss.closing * gap

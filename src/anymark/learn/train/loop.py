@@ -214,14 +214,18 @@ def fit(
     return metrics
 
 
-def load_weights(model: nn.Module, path: Path) -> None:
+def load_weights(model: nn.Module, path: Path, beside: str | None = None) -> None:
     """Load a safetensors file of weights.
+
+    Args:
+        beside: names that begin so are of another model that was trained with it, and are left out.
 
     Raises:
         AnymarkError: the file is missing, or its weights are of another model.
     """
+    state = read_weights(path)
     try:
-        model.load_state_dict(read_weights(path))
+        model.load_state_dict({k: v for k, v in state.items() if beside is None or not k.startswith(beside)})
     except RuntimeError as error:
         raise AnymarkError(f"{path}: weights of another model ({str(error).splitlines()[-1].strip()})") from error
 
@@ -244,6 +248,9 @@ def start_from(model: nn.Module, path: Path) -> list[str]:
     for key in own.keys() - state.keys():  # S learns faster from an encoder that knows heads
         if key.startswith("crop.encoder.") and key.removeprefix("crop.") in state:
             state[key] = state[key.removeprefix("crop.")]
+    for key in own.keys() - state.keys():  # a query model that learned along with a dense one goes on by itself
+        if f"query.landmarker.{key}" in state:
+            state[key] = state[f"query.landmarker.{key}"]
     for key in own.keys() - state.keys():  # a dense model starts from the encoder of a landmark model
         given = key.removeprefix("embedder.")
         if key.startswith("embedder.") and given in state:

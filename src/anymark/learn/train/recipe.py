@@ -181,6 +181,8 @@ class DenseData:
     tracks: dict[str, float] = field(default_factory=dict)
     """Folder of `anymark data tracks` -> share of the heads, on the same scale: real videos, whose matches alone are
     known."""
+    photos: dict[str, float] = field(default_factory=dict)
+    """Folder of photos -> share of the heads: nothing is known of them, and the round trip alone learns from them."""
     held_out_shards: tuple[str, ...] = ()
     """Such folders of held-out photos, to score on."""
     held_out: int = 512
@@ -203,7 +205,7 @@ class DenseData:
     """How far priors are off while training; see `DenseSampler`."""
 
     def __post_init__(self) -> None:
-        check_numbers(self, "shards", "tracks", "window_scale", least=ABOVE_0)
+        check_numbers(self, "shards", "tracks", "photos", "window_scale", least=ABOVE_0)
         check_numbers(self, "held_out", "places", "matches", least=2)
         check_numbers(self, "apart", "empty", "blind", "loose", least=0, most=1)
         check_numbers(self, "backgrounds", least=0)
@@ -270,6 +272,12 @@ class DenseRecipe:
     train: TrainConfig = field(default_factory=TrainConfig)
     card: CardConfig = field(default_factory=CardConfig)
 
+    def __post_init__(self) -> None:
+        if self.train.batch % 2:
+            raise AnymarkError(f"train.batch: {self.train.batch} must be even: each head is seen twice")
+        if self.data.photos and not self.loss.closing:
+            raise AnymarkError("data.photos: without loss.closing nothing is learned from photos without labels")
+
 
 @dataclass(frozen=True)
 class MarkerData:
@@ -282,11 +290,11 @@ class MarkerData:
     marked: str = ""
     """and with them; all three beside the recipe, or in the current directory."""
     jitter: JitterConfig = field(default_factory=JitterConfig)
-    wipe_noise: float = 0.05
-    """Noise on what G makes, before L_delta sees it, so that marks cannot hide in it."""
+    noise: float = 0.05
+    """Noise on what L_delta sees, so that what G leaves of marks tells it little."""
 
     def __post_init__(self) -> None:
-        check_numbers(self, "wipe_noise", least=0, most=1)
+        check_numbers(self, "noise", least=0, most=1)
 
 
 @dataclass(frozen=True)

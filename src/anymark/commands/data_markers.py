@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -123,9 +124,9 @@ class Faces:
 
 
 def _half_of(sample: Sample) -> int:
-    """0 or 1 by the person's photo."""
-    name = sample.key.split("-")[0] if "photo" not in sample.record else str(sample.record["photo"])
-    return sum(name.encode()) % 2
+    """0 or 1 by the person's photo, after which keys begin."""
+    person = "-".join(sample.key.split("-")[:2])
+    return zlib.crc32(person.encode()) % 2
 
 
 def _write(out: Path, sets: dict[str, Iterator[Known]]) -> None:

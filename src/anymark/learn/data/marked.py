@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from jaxtyping import Float, UInt8
+from kornia.filters import gaussian_blur2d
 from PIL import Image
 from torch import Generator, Tensor
 from torch.nn import functional as F
@@ -27,6 +28,7 @@ MOST_APART = 0.12
 """Log of width over height may differ by so much."""
 LEAST_SPREAD = 0.03
 """Of mean colours from picture to picture: what sets of one light have is counted as this."""
+_LEAST_BLUR_PX = 0.15  # pixels are no finer
 
 
 @dataclass(frozen=True)
@@ -158,3 +160,12 @@ def moved(image: Float[Tensor, "B 3 S S"], affine: Float[Tensor, "B 2 3"]) -> Fl
     size = image.shape[-1]
     grid = to_photo(pixel_centres(size, image.device).flatten(0, 1)[None], affine).unflatten(1, (size, size))
     return F.grid_sample(image, grid, padding_mode="reflection", align_corners=False)
+
+
+def blurred(image: Float[Tensor, "B C S S"], sd: float) -> Float[Tensor, "B C S S"]:
+    """Pictures under a Gaussian of that standard deviation, in sides."""
+    size = image.shape[-1]
+    reach = min(math.ceil(3 * sd * size), size - 1)
+    if sd * size < _LEAST_BLUR_PX:
+        return image
+    return gaussian_blur2d(image, 2 * reach + 1, (sd * size, sd * size))

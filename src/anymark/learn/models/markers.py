@@ -42,19 +42,23 @@ class MarkerConfig:
     """Channels of the critics' first layer; CycleGAN's have 64."""
     critic_layers: int = 2
     """Strided layers of the critics: 3 judge patches of 70 pixels, 2 of 34."""
+    blur: float = 0.05
+    """Standard deviation, in sides of the picture, of what all pictures and marks are blurred with at first: marks
+    attract from afar. It falls to nothing over the first half of a run."""
     painter: PainterConfig = field(default_factory=PainterConfig)
 
     def __post_init__(self) -> None:
         check_numbers(self, "size", least=32, most=512)
         check_numbers(self, "widths", "hidden", "generator", "critic", least=4)
         check_numbers(self, "blocks", "critic_layers", least=1, most=12)
+        check_numbers(self, "blur", least=0, most=0.2)
         if self.size % STRIDES:
             raise AnymarkError(f"size: {self.size} must be a multiple of {STRIDES}")
 
 
 class Deltas(nn.Module):
     """L_delta: 4 convolutions and 3 fully connected layers; a picture -> where the template's points are in it. It
-    starts as the template itself."""
+    starts as the template itself, and sees no detail so fine that G could hide marks in it."""
 
     template: Tensor
 
@@ -78,12 +82,13 @@ class Deltas(nn.Module):
 
     def forward(self, image: Float[Tensor, "B 3 S S"]) -> Float[Tensor, "B N 2"]:
         """RGB in 0..1 -> points in -1..1."""
-        moved = _FARTHEST * torch.tanh(self.layers(2 * image - 1))
+        moved = _FARTHEST * torch.tanh(self.layers(2 * softened(image) - 1))
         return self.template + moved.unflatten(1, (-1, 2))
 
 
 class Generator(nn.Module):
-    """G: CycleGAN's ResNet generator (Zhu et al. 2017); a marked picture -> the same without marks. Both in 0..1."""
+    """G: CycleGAN's ResNet generator (Zhu et al. 2017), which says how a picture changes; a marked picture -> the same
+    without marks. It starts as the picture itself: small networks, too, leave the rest of it sharp."""
 
     def __init__(self, config: MarkerConfig) -> None:
         super().__init__()
@@ -97,11 +102,14 @@ class Generator(nn.Module):
             up = nn.ConvTranspose2d(width, width // 2, 3, 2, 1, output_padding=1)
             layers += [up, nn.InstanceNorm2d(width // 2), nn.ReLU(inplace=True)]
             width //= 2
-        self.layers = nn.Sequential(*layers, nn.ReflectionPad2d(3), nn.Conv2d(width, 3, 7))
+        last = nn.Conv2d(width, 3, 7)
+        self.layers = nn.Sequential(*layers, nn.ReflectionPad2d(3), last)
         _start(self)
+        nn.init.zeros_(last.weight)
 
     def forward(self, image: Float[Tensor, "B 3 S S"]) -> Float[Tensor, "B 3 S S"]:
-        return (torch.tanh(self.layers(2 * image - 1)) + 1) / 2
+        """RGB in 0..1 -> about there."""
+        return image + torch.tanh(self.layers(2 * image - 1))
 
 
 class Residual(nn.Module):
@@ -152,7 +160,7 @@ class Pool(nn.Module):
     def swap(self, made: Float[Tensor, "B 3 S S"], generator: torch.Generator) -> Float[Tensor, "B 3 S S"]:
         """Some of what was made, some of what was made before; the pool takes what it gives for."""
         out = made.clone()
-        new = (made * 255).round().to(torch.uint8)
+        new = (made.clamp(0, 1) * 255).round().to(torch.uint8)
         for i in range(len(made)):
             count = int(self.count)
             if count < POOLED:
@@ -201,23 +209,24 @@ class MarkerModel(nn.Module):
         unmarked: Float[Tensor, "B 3 S S"],
         marked: Float[Tensor, "B 3 S S"],
         noise: Float[Tensor, "B 3 S S"],
-        sigma: float,
+        blur: float = 0.0,
     ) -> Made:
         """Both cycles.
 
         Args:
-            noise: is added to what G makes before L_delta sees it, blurred: G must not hide marks in it.
-            sigma: of the marks' profile, in sides of the picture.
+            noise: is added to what L_delta sees: what G leaves of marks must not tell it more.
+            blur: standard deviation of what the pictures were blurred with, in sides.
         """
-        points = self.deltas(unmarked)
-        painted = self.painter(unmarked, points, sigma)
+        points = self.deltas(unmarked + noise)
+        painted = self.painter(unmarked, points, blur)
         wiped = self.generator(marked)
-        wiped_points = self.deltas(blurred(wiped) + noise)
-        again = self.painter(wiped, wiped_points, sigma)
-        return Made(points, painted, self.generator(painted), wiped, wiped_points, again)
+        # each cycle teaches who closes it: the other one would learn to hide marks, or not to paint any
+        wiped_points = self.deltas(wiped.detach() + noise)
+        again = self.painter(wiped.detach(), wiped_points, blur)
+        return Made(points, painted, self.generator(painted.detach()), wiped, wiped_points, again)
 
 
-def blurred(image: Float[Tensor, "B 3 S S"]) -> Float[Tensor, "B 3 S S"]:
+def softened(image: Float[Tensor, "B 3 S S"]) -> Float[Tensor, "B 3 S S"]:
     """Over 3 x 3 pixels."""
     return F.avg_pool2d(F.pad(image, (1, 1, 1, 1), mode="reflect"), 3, 1)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,8 +14,13 @@ from anymark.detect.template import Template
 from anymark.learn.data.geometry import pixel_centres
 from anymark.tables import check_numbers
 
-DARKEST = 0.05
-"""Of the light that falls on the paint, so that black skin, too, can show some."""
+PIXEL = 0.4
+"""Standard deviation, in pixels, of what a pixel sees: it blurs marks that are finer, too."""
+LOOKS_PACE = 20.0
+"""Share of the learning rate for colour and opacity: they are few numbers, and far from where they begin."""
+LEAST_OPACITY, MOST_OPACITY = 0.5, 0.98
+"""What covers less is no paint: while points are wrong, painting next to nothing would cost least. What covers all has
+no gradient."""
 
 
 @dataclass(frozen=True)
@@ -22,32 +28,30 @@ class PainterConfig:
     """How marks look."""
 
     colour: tuple[float, float, float] | Literal["learned"] = "learned"
-    """RGB in 0..1 of the paint under the mean light, or found in training,"""
+    """RGB in 0..1 of the paint, or found in training,"""
     opacity: float | Literal["learned"] = "learned"
     """as is how much of the skin it covers."""
     dots: Literal["single", "all"] = "single"
     """Which points are dots: those of no line, or all, as knots of the lines, too."""
-    dot: float = 1.5
+    line: float = 0.006
+    """Standard deviation of a line's profile, in sides of the picture: 0.28 times the painted width."""
+    dot: float = 1.75
     """Width of a dot over that of a line."""
-    wide: float = 0.05
-    """Standard deviation of a mark's profile at the start of training, in sides of the picture: far marks attract,"""
-    fine: float = 0.012
-    """and at the end: the painted width."""
 
     def __post_init__(self) -> None:
-        check_numbers(self, "wide", "fine", least=1e-4, most=1)
+        check_numbers(self, "line", least=1e-4, most=1)
         check_numbers(self, "dot", least=0.1, most=10)
         if self.colour != "learned":
             check_numbers(self, "colour", least=0, most=1)
         if self.opacity != "learned":
-            check_numbers(self, "opacity", least=0, most=1)
+            check_numbers(self, "opacity", least=LEAST_OPACITY, most=MOST_OPACITY)
 
 
 class Painter(nn.Module):
     """Paints a template with one colour.
 
     Each mark covers alpha_k = opacity * exp(-d^2 / 2 sigma^2) at distance d of the dot or the line; together they cover
-    1 - prod(1 - alpha_k), whatever their order.
+    1 - prod(1 - alpha_k), whatever their order. Seen through a blur, marks are wider and as much fainter.
     """
 
     dots: Tensor
@@ -57,48 +61,67 @@ class Painter(nn.Module):
         super().__init__()
         dots = torch.arange(len(template)) if config.dots == "all" else torch.tensor(template.dots.astype("int64"))
         self.register_buffer("dots", dots, persistent=False)
-        self.dot = config.dot
+        self.line, self.dot = config.line, config.dot
         self.register_buffer("lines", torch.tensor(template.lines.astype("int64")), persistent=False)
         start = (0.2, 0.2, 0.2) if config.colour == "learned" else config.colour
         self.colour = nn.Parameter(_logit(torch.tensor(start)), requires_grad=config.colour == "learned")
         opacity = 0.8 if config.opacity == "learned" else config.opacity
-        self.opacity = nn.Parameter(_logit(torch.tensor(opacity)), requires_grad=config.opacity == "learned")
+        above = (torch.tensor(opacity) - LEAST_OPACITY) / (MOST_OPACITY - LEAST_OPACITY)
+        self.above = nn.Parameter(_logit(above), requires_grad=config.opacity == "learned")
+        for parameter in (self.colour, self.above):
+            parameter.pace = LOOKS_PACE  # type: ignore[attr-defined]
 
     def forward(
-        self, image: Float[Tensor, "B 3 S S"], points: Float[Tensor, "B N 2"], sigma: float
+        self, image: Float[Tensor, "B 3 S S"], points: Float[Tensor, "B N 2"], blur: float = 0.0
     ) -> Float[Tensor, "B 3 S S"]:
         """Pictures in 0..1 with marks at points in -1..1.
 
         Args:
-            sigma: of a line's profile, in sides of the picture.
+            blur: standard deviation, in sides of the picture, of what the picture was blurred with.
         """
-        covered = self.cover(points, sigma, image.shape[-1])[:, None]
-        light = (image.mean((1, 2, 3), keepdim=True) / 0.5).clamp(DARKEST, 2.0)
-        paint = (self.colour.sigmoid().view(1, 3, 1, 1) * light).clamp(0, 1)
-        return image + covered * (paint - image)
+        covered = self.cover(points, image.shape[-1], blur)[:, None]
+        return image + covered * (self.colour.sigmoid().view(1, 3, 1, 1) - image)
 
-    def cover(self, points: Float[Tensor, "B N 2"], sigma: float, size: int) -> Float[Tensor, "B S S"]:
+    def cover(self, points: Float[Tensor, "B N 2"], size: int, blur: float = 0.0) -> Float[Tensor, "B S S"]:
         """0..1, how much of each pixel of a picture is covered."""
-        at = pixel_centres(size, points.device)
-        squared = []
+        at = pixel_centres(size, points.device).flatten(0, 1).to(points.dtype)
+        alphas = []
         if len(self.dots):
-            squared.append((at[:, :, None] - points[:, None, None, self.dots]).square().sum(-1) / self.dot**2)
+            peak, unit = self._seen(self.line * self.dot, 2, size, blur)
+            alphas.append(peak * (-_to_points(at / unit, points[:, self.dots] / unit)).exp())
         if len(self.lines):
-            start, end = points[:, self.lines[:, 0]], points[:, self.lines[:, 1]]
-            squared.append(_to_segments(at, start, end))
-        spread = (2 * sigma) ** 2  # a side is 2 long
-        alpha = self.opacity.sigmoid() * torch.exp(torch.cat(squared, -1) / (-2 * spread))
-        return 1 - torch.log1p(-alpha.clamp(max=0.999)).sum(-1).exp()
+            peak, unit = self._seen(self.line, 1, size, blur)
+            start, end = (points[:, ends] / unit for ends in self.lines.T)
+            alphas.append(peak * (-_to_segments(at / unit, start, end)).exp())
+        bare = torch.log1p(-torch.cat(alphas, -1)).sum(-1).exp()
+        return (1 - bare).unflatten(1, (size, size))
+
+    @property
+    def opacity(self) -> Tensor:
+        """0..1, how much of the skin lies hidden under the middle of a mark."""
+        return LEAST_OPACITY + (MOST_OPACITY - LEAST_OPACITY) * self.above.sigmoid()
+
+    def _seen(self, width: float, across: int, size: int, blur: float) -> tuple[Tensor, float]:
+        """What the middle of a mark that is so wide covers, seen through a blur across it in one or two directions; and
+        sqrt(2) sigma in half sides."""
+        seen = math.sqrt(width**2 + blur**2 + (PIXEL / size) ** 2)
+        return self.opacity * (width / seen) ** across, 2 * math.sqrt(2) * seen
+
+
+def _to_points(at: Float[Tensor, "P 2"], points: Float[Tensor, "B N 2"]) -> Float[Tensor, "B P N"]:
+    """Squared distances of pixels to points; products of matrices, which cost a fraction of differences."""
+    return at.square().sum(1)[:, None] - 2 * at @ points.transpose(1, 2) + points.square().sum(-1)[:, None]
 
 
 def _to_segments(
-    at: Float[Tensor, "S S 2"], start: Float[Tensor, "B L 2"], end: Float[Tensor, "B L 2"]
-) -> Float[Tensor, "B S S L"]:
+    at: Float[Tensor, "P 2"], start: Float[Tensor, "B L 2"], end: Float[Tensor, "B L 2"]
+) -> Float[Tensor, "B P L"]:
     """Squared distances of pixels to line segments."""
-    along = (end - start)[:, None, None]
-    to = at[:, :, None] - start[:, None, None]
-    share = ((to * along).sum(-1) / along.square().sum(-1).clamp(min=1e-8)).clamp(0, 1)
-    return (to - share[..., None] * along).square().sum(-1)
+    along = end - start
+    length = along.square().sum(-1)[:, None].clamp(min=1e-8)
+    reach = at @ along.transpose(1, 2) - (start * along).sum(-1)[:, None]
+    share = (reach / length).clamp(0, 1)
+    return _to_points(at, start) - share * (2 * reach - share * length)
 
 
 def _logit(p: Tensor) -> Tensor:

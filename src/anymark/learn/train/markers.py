@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,10 +20,12 @@ from torch import Generator, Tensor, nn
 from torch.func import functional_call
 
 from anymark.detect.template import Template, load_template
-from anymark.learn.data.marked import compare, jittered, read_sets
+from anymark.learn.data.marked import blurred, compare, jittered, read_sets
 from anymark.learn.models.markers import Critic, Made, MarkerModel
 from anymark.learn.train.recipe import MarkerLossConfig, MarkerRecipe
 
+STIFF = 10.0
+"""Springs are stiffer by so much while pictures are blurred most: the whole finds its place before its parts do."""
 SHOWN = 8
 """Pictures of a watch sheet."""
 FAINT, OTHER_LIGHT = 0.15, 2.5
@@ -37,7 +39,7 @@ class MarkerBatch:
     unmarked: Float[Tensor, "B 3 S S"]
     marked: Float[Tensor, "B 3 S S"]
     noise: Float[Tensor, "B 3 S S"]
-    """For what G makes."""
+    """For what L_delta sees."""
 
 
 class MarkerTask:
@@ -74,25 +76,29 @@ class MarkerTask:
         self._generator = generator  # of the step: the pools draw from it
         unmarked, marked = (self._some(images, batch, generator) for images in (self.unmarked, self.marked))
         noise = torch.randn(marked.shape, generator=generator, device=marked.device)
-        return MarkerBatch(unmarked, marked, self.recipe.data.wipe_noise * noise)
+        return MarkerBatch(unmarked, marked, self.recipe.data.noise * noise)
 
     def _some(self, images: UInt8[Tensor, "N 3 S S"], batch: int, generator: Generator) -> Float[Tensor, "B 3 S S"]:
         pick = torch.randint(len(images), (batch,), generator=generator, device=images.device)
         return jittered(images[pick], self.recipe.data.jitter, generator)
 
     def loss(self, model: Callable[..., Any], batch: MarkerBatch) -> Tensor:
-        made = model(batch.unmarked, batch.marked, batch.noise, self.sigma())
-        loss = generators_loss(self.model, made, batch, self.recipe.loss, self.template)
+        batch, blur = self._through_blur(batch)
+        made = model(batch.unmarked, batch.marked, batch.noise, blur)
+        stiff = 1 + STIFF * blur / max(self.recipe.model.blur, 1e-6)
+        config = replace(self.recipe.loss, spring=stiff * self.recipe.loss.spring)
+        loss = generators_loss(self.model, made, batch, config, self.template)
         loss = loss + critics_loss(self.model, made, batch, self.recipe.data.jitter.noise, self._generator)
         if self.model.training:
             self.model.steps += 1
         return loss
 
-    def sigma(self) -> float:
-        """Of the marks' profile now, in sides of the picture: from wide to fine over the first half of the run."""
-        painter, train = self.recipe.model.painter, self.recipe.train
-        done = min(1.0, 2 * int(self.model.steps) / max(1, train.steps))
-        return painter.wide ** (1 - done) * painter.fine**done
+    def _through_blur(self, batch: MarkerBatch) -> tuple[MarkerBatch, float]:
+        """A batch as it is seen now, and the blur's standard deviation, in sides of the picture."""
+        done = min(1.0, 2 * int(self.model.steps) / max(1, self.recipe.train.steps))
+        blur = (1 - done) * self.recipe.model.blur
+        unmarked, marked = (blurred(images, blur) for images in (batch.unmarked, batch.marked))
+        return MarkerBatch(unmarked, marked, batch.noise), blur
 
     def evaluate(self, model: nn.Module) -> dict[str, float]:
         """How well both cycles close, in %, and how far points leave the template, in % of its size."""
@@ -123,8 +129,8 @@ class MarkerTask:
             picked.append(images[index].float() / 255)
         count = min(map(len, picked))
         unmarked, marked = (images[:: max(1, len(images) // count)][:count] for images in picked)
-        batch = MarkerBatch(unmarked, marked, torch.zeros_like(marked))
-        return batch, model(batch.unmarked, batch.marked, batch.noise, self.sigma())
+        batch, blur = self._through_blur(MarkerBatch(unmarked, marked, torch.zeros_like(marked)))
+        return batch, model(batch.unmarked, batch.marked, batch.noise, blur)
 
 
 def generators_loss(

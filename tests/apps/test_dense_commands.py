@@ -154,6 +154,10 @@ def test_stereo_says_what_is_wrong(models: list[str], photos: Path, tmp_path: Pa
     [
         (["dense"], "no photos given"),
         (["dense", "{one}", "--ball", "0", "0", "0", "0"], "radius of 0"),
+        (["dense", "{one}", "--ball", "9000", "0", "0", "5"], "beside the canonical head"),
+        (["dense", "{one}", "--volume", "{halves}"], "of booleans"),
+        (["match", "{one}", "{two}", "--out", "m.txt"], "must end in .csv"),
+        (["match", "{one}", "{two}", "--draw", "m.foo"], "must end in .png"),
         (["dense", "{one}", "--click", "{one}"], "FILE@X,Y"),
         (["dense", "{one}", "--click", "{one}@2,2"], "not on the head"),
         (["dense", "{one}", "--volume", "{one}"], "not an .npy file"),
@@ -178,8 +182,9 @@ def test_bad_input_is_one_line(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "cut.npz").write_bytes(b"PK\x03\x04 and no more")
+    np.save(tmp_path / "halves.npy", np.full((2, 2, 2), 0.5))
     names = {name: photos / f"{name}.png" for name in ("one", "two", "nobody")}
-    names |= {"photos": photos, "cut": tmp_path / "cut.npz"}
+    names |= {"photos": photos, "cut": tmp_path / "cut.npz", "halves": tmp_path / "halves.npy"}
     filled = [text.format(**names) for text in arguments]
     before = (photos / "two.png").read_bytes()
     given = models if "--dense" not in filled else models[1:]

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from anymark.canonical import CanonicalHead
 from anymark.cli import main
 from anymark.detect.template import load_template
 from anymark.engine.marker_sets import read_truth
+from anymark.engine.marks import PAINTS, draw_marks
 from anymark.engine.samples import write_shard
 from tests.samples import finish, grey_sample
 
@@ -63,3 +65,14 @@ def test_a_missing_set_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[st
     command = ["data", "markers", "faces", "--marked", where, "--unmarked", where, "--held-out", where]
     assert main([*command, "--out", str(tmp_path / "out")]) == 2
     assert "none" in capsys.readouterr().err.strip().splitlines()[-1]
+
+
+def test_marks_are_of_the_paint_that_is_asked_for() -> None:
+    head = CanonicalHead.load()
+    any_of = {tuple(draw_marks(head, np.random.default_rng(i), True).colour.tolist()) for i in range(12)}
+    assert len(any_of) > 1
+    for name, colour in PAINTS.items():
+        marks = draw_marks(head, np.random.default_rng(3), True, name)
+        np.testing.assert_allclose(marks.colour, colour, rtol=1e-6)
+    # the same heads otherwise
+    np.testing.assert_array_equal(marks.points_mm, draw_marks(head, np.random.default_rng(3), True).points_mm)

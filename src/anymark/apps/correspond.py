@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from anymark.apps.pixels import sampled
-from anymark.canonical.frame import mm_to_uvw
+from anymark.canonical.frame import CUBE_CENTRE_MM, CUBE_SIDE_MM, mm_to_uvw
 from anymark.detect.dense import LEAST_HEAD, DenseMap
 from anymark.errors import AnymarkError
 
@@ -141,6 +141,12 @@ def reference_point(clicks: Sequence[tuple[DenseMap, npt.NDArray[np.floating] | 
             raise AnymarkError(f"click {i}: {pixel.round(1).tolist()} is not on the head")
         found.append(at.points_mm)
     return np.mean(found, 0).astype(np.float32)
+
+
+def in_cube(centre_mm: npt.NDArray[np.floating] | Sequence[float], radius_mm: float) -> bool:
+    """Whether any of a ball lies in the unit cube, where canonical points are."""
+    away = np.abs(np.asarray(centre_mm, np.float64) - CUBE_CENTRE_MM) - CUBE_SIDE_MM / 2
+    return bool(np.linalg.norm(np.maximum(away, 0)) <= radius_mm)
 
 
 def in_ball(

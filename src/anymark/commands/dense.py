@@ -13,7 +13,7 @@ import numpy.typing as npt
 from PIL import Image
 from tyro.conf import Positional, UseAppendAction, arg
 
-from anymark.apps.correspond import FAR_MM, Finder, in_ball, in_volume, reference_point
+from anymark.apps.correspond import FAR_MM, Finder, in_ball, in_cube, in_volume, reference_point
 from anymark.apps.maps import coloured, rgba_of, save_maps
 from anymark.commands.detect import DEFAULT_OUT, expand, show_progress
 from anymark.commands.on_heads import Place
@@ -71,11 +71,13 @@ class DenseCommand(WithDense):
             raise AnymarkError("no photos given: anymark dense FILES...")
         if self.ball is not None and not self.ball[3] > 0:
             raise AnymarkError(f"--ball: a radius of {self.ball[3]:g} mm; must be above 0")
+        if self.ball is not None and not in_cube(self.ball[:3], self.ball[3]):
+            raise AnymarkError("--ball: lies beside the canonical head and all that is near it")
         if self.ball is not None and self.volume is not None:
             raise AnymarkError("--ball and --volume: one region is asked for")
         volume = None if self.volume is None else _read_volume(self.volume)
         if self.exr:
-            check_openexr(self.out)
+            check_openexr(self.out / "NAME.dense.anymark.exr")
         clicks = [_parse_click(text) for text in self.click]
         paths, problems = expand(self.files)
         dense = self.load()
@@ -104,7 +106,8 @@ class DenseCommand(WithDense):
         try:
             point = reference_point([(maps[path], xy) for path, xy in clicks])
         except AnymarkError as error:
-            raise AnymarkError(f"--click: {error}") from None
+            asked = ", ".join(self.click)
+            raise AnymarkError(f"--click {asked}: {error}") from None
         print("clicked  " + ", ".join(f"{v:.1f}" for v in point) + " mm on the canonical head")
         return point
 
@@ -160,8 +163,10 @@ def _read_volume(path: Path) -> Bools:
             volume = np.load(file, allow_pickle=False)
     except OSError as error:
         raise AnymarkError(f"{path}: {(error.strerror or str(error)).lower()}") from None
-    except (ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise AnymarkError(f"{path}: not an .npy file ({error})") from None
+    except (ValueError, EOFError, zipfile.BadZipFile):
+        raise AnymarkError(f"{path}: not an .npy file of numbers") from None
     if not isinstance(volume, np.ndarray) or volume.ndim != 3 or len(set(volume.shape)) != 1 or not len(volume):
         raise AnymarkError(f"{path}: a volume must be (N, N, N)")
+    if not np.isin(volume, (0, 1)).all():
+        raise AnymarkError(f"{path}: a volume must be of booleans, or of 0 and 1")
     return volume.astype(bool)

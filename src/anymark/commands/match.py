@@ -50,6 +50,10 @@ class MatchCommand(WithDense):
         """
         if self.step < 1 or not self.most_mm > 0:
             raise AnymarkError("--step must be at least 1, and --most-mm above 0")
+        if self.out.suffix.lower() != ".csv":
+            raise AnymarkError(f"--out {self.out}: a table's file must end in .csv")
+        if self.draw is not None and self.draw.suffix.lower() not in (".png", ".jpg"):
+            raise AnymarkError(f"--draw {self.draw}: must end in .png or .jpg")
         targets = [self.out, *([self.draw] if self.draw is not None else [])]
         check_writable(targets)
         check_targets(targets, [self.first, self.second])

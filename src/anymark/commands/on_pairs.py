@@ -54,7 +54,8 @@ def largest_head(dense: Dense, path: Path) -> tuple[Pixels, DenseMap]:
     pixels = load_image(path)
     found = dense.encode(pixels)
     if len(found) > 1:
-        complain(f"{path}: {len(found)} heads; the largest counts")
+        x, y = found[0].crop.centre_px
+        complain(f"{path}: {len(found)} heads; the largest counts, about {x:.0f},{y:.0f} px")
     if found[0].share < LEAST_SHARE:
         raise AnymarkError(f"{path}: no head in it")
     return pixels, found[0]

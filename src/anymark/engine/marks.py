@@ -14,6 +14,14 @@ from anymark.engine.texture import Atlas
 
 Array = npt.NDArray[np.floating]
 
+PAINTS = {
+    "black": (0.01, 0.01, 0.01),
+    "blue": (0.02, 0.05, 0.3),
+    "green": (0.02, 0.25, 0.05),
+    "light": (0.7, 0.7, 0.7),
+}
+"""Linear."""
+
 _SOFT_MM = 0.6  # over which a mark's edge fades
 
 
@@ -30,9 +38,15 @@ class Marks:
     """(3,) linear."""
 
 
-def draw_marks(head: CanonicalHead, rng: np.random.Generator, lines: bool) -> Marks:
-    """Dots spread over the face, or the edges of a layout of the face with dots at their ends."""
-    colour = np.array(rng.choice([[0.01, 0.01, 0.01], [0.02, 0.05, 0.3], [0.02, 0.25, 0.05], [0.7, 0.7, 0.7]]))
+def draw_marks(head: CanonicalHead, rng: np.random.Generator, lines: bool, colour_name: str = "any") -> Marks:
+    """Dots spread over the face, or the edges of a layout of the face with dots at their ends.
+
+    Args:
+        colour_name: one of `PAINTS`, or "any".
+    """
+    colour = np.array(rng.choice(np.array(list(PAINTS.values()))))
+    if colour_name != "any":
+        colour = np.array(PAINTS[colour_name])
     if lines:
         layout = load_layout("ibug68")
         assert layout.edges is not None

@@ -76,6 +76,8 @@ class ShotConfig:
     infrared: bool = False
     marks: Literal["none", "dots", "lines"] = "none"
     """Paint on the skin,"""
+    paint: Literal["any", "black", "blue", "green", "light"] = "any"
+    """of one colour for all heads, or of another for each,"""
     marked: float = 1.0
     """on this share of the heads."""
 

@@ -239,7 +239,7 @@ class Studio:
         """Light, background and what else is there."""
         marks = None
         if config.marks != "none" and rng.random() < config.marked:
-            marks = draw_marks(self.head, rng, config.marks == "lines")
+            marks = draw_marks(self.head, rng, config.marks == "lines", config.paint)
             skin = paint(self.stage.atlas, taken.subject.skin.colour, marks)
             taken = replace(taken, subject=replace(taken.subject, skin=replace(taken.subject.skin, colour=skin)))
         return Scene(

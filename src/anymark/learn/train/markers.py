@@ -101,7 +101,8 @@ class MarkerTask:
         return MarkerBatch(unmarked, marked, batch.noise), blur
 
     def evaluate(self, model: nn.Module) -> dict[str, float]:
-        """How well both cycles close, in %, and how far points leave the template, in % of its size."""
+        """How well both cycles close, in %; how far points leave the template, in % of its size; and how often critics
+        are right about a patch: at 50 % they tell nothing, near 100 % nobody learns from them."""
         assert isinstance(model, MarkerModel)
         batch, made = self._watched(model)
         moved = (made.points - model.deltas.template).norm(dim=-1)
@@ -110,6 +111,8 @@ class MarkerTask:
             "unmarked again %": 100 * float((made.unmarked_again - batch.unmarked).abs().mean()),
             "moved %": 100 * float(moved.mean()) / self.template.size,
             "apart %": 100 * float(made.points.std(0).norm(dim=-1).mean()) / self.template.size,
+            "marked critic right %": _right(model.of_marked, batch.marked, made.marked),
+            "unmarked critic right %": _right(model.of_unmarked, batch.unmarked, made.wiped),
         }
 
     def sheet(self, model: nn.Module) -> UInt8[np.ndarray, "H W 3"]:
@@ -131,6 +134,10 @@ class MarkerTask:
         unmarked, marked = (images[:: max(1, len(images) // count)][:count] for images in picked)
         batch, blur = self._through_blur(MarkerBatch(unmarked, marked, torch.zeros_like(marked)))
         return batch, model(batch.unmarked, batch.marked, batch.noise, blur)
+
+
+def _right(critic: Critic, real: Tensor, made: Tensor) -> float:
+    return 50 * float((critic(real) > 0.5).float().mean() + (critic(made) < 0.5).float().mean())
 
 
 def generators_loss(

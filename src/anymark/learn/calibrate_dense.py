@@ -106,8 +106,9 @@ def _best_trust(
         if head is None:
             continue
         (dense,) = dense_maps(network, open_photo(pixels), [head])
+        dense = _scaled(dense, sigma_scale)
         for k, trust in enumerate(TRUSTS):
-            asked = Refiner(_scaled(dense, sigma_scale), RoundTrip(trust, weights.visible))
+            asked = Refiner(dense, RoundTrip(trust, weights.visible))
             found = replace(head, refiner=asked).query(layout)
             away = np.linalg.norm(found.xy_px - face.points_px, axis=1)
             errors[k] += away.mean() / face.lengths_px[benchmark.normalisers[0]]

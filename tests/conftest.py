@@ -23,3 +23,11 @@ def shared() -> Path:
     if not (SHARED / "photos").is_dir():
         pytest.skip(f"needs the data of DATA.md in {SHARED.name}/ beside the checkout, or ANYMARK_ASSETS")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def assets() -> Path:
+    """Shared assets."""
+    if not (SHARED / "assets" / "ict_facekit").is_dir():
+        pytest.skip(f"needs the assets of DATA.md in {SHARED.name}/ beside the checkout, or ANYMARK_ASSETS")
+    return SHARED / "assets"

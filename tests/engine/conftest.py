@@ -1,15 +1,12 @@
-"""What the engine's tests need of the machine and of the shared data."""
+"""What the engine's tests need of the machine and share."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import pytest
 
 from anymark.canonical import CanonicalHead
 from anymark.engine.texture import Atlas
 from anymark.errors import AnymarkError
-from tests.conftest import SHARED
 
 
 @pytest.fixture(scope="session")
@@ -32,11 +29,3 @@ def head() -> CanonicalHead:
 def atlas(head: CanonicalHead) -> Atlas:
     """Its skin, coarsely."""
     return Atlas(head, 192)
-
-
-@pytest.fixture(scope="session")
-def assets() -> Path:
-    """Shared assets."""
-    if not (SHARED / "assets" / "ict_facekit").is_dir():
-        pytest.skip(f"needs the assets of DATA.md in {SHARED.name}/ beside the checkout, or ANYMARK_ASSETS")
-    return SHARED / "assets"

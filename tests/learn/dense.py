@@ -19,19 +19,19 @@ from tests.samples import finish
 SIDE = 64
 
 
-def render(key: str, yaw_deg: float, sd_mm: float | None = None) -> Sample:
+def render(key: str, yaw_deg: float, sd_mm: float | None = None, side: int = SIDE) -> Sample:
     """A head turned so; a photo, for all that its labels say, where a standard deviation is given."""
     head = CanonicalHead.load()
-    camera = turned_camera(yaw_deg, focal_px=150.0, away_mm=900.0, middle=SIDE / 2)
+    camera = turned_camera(yaw_deg, focal_px=150.0 * side / SIDE, away_mm=900.0, middle=side / 2)
     seen, xy = camera.in_camera_mm(head.vertices_mm), camera.project(head.vertices_mm)
-    drawn = rasterise(xy, seen[:, 2], head.triangles, (SIDE, SIDE))
+    drawn = rasterise(xy, seen[:, 2], head.triangles, (side, side))
     points = drawn.of_vertices(head.vertices_mm, head.triangles)
     part = np.where(drawn.triangle >= 0, head.part[drawn.triangle], -1)
     points[part < 0] = np.nan
     image = np.nan_to_num(255 * (mm_to_uvw(points) - 0.2) / 0.6, nan=0).clip(0, 255).astype(np.uint8)
     cells = slice(COARSE // 2, None, COARSE)
     visible = Surface(lambda: head.vertices_mm, camera, 1.0).visible(head.vertices_mm, head.vertices_mm) > 0.5
-    inside = ((xy > 0) & (xy < SIDE)).all(1)
+    inside = ((xy > 0) & (xy < side)).all(1)
     return Sample(
         key,
         image,
@@ -41,14 +41,14 @@ def render(key: str, yaw_deg: float, sd_mm: float | None = None) -> Sample:
         visible & inside,
         points[cells, cells],
         part[cells, cells].astype(np.int16),
-        np.zeros((SIDE // COARSE, SIDE // COARSE), bool),
+        np.zeros((side // COARSE, side // COARSE), bool),
         points[cells, cells],
         {
             "focal_px": camera.focal_px,
             "principal_px": camera.principal_px.tolist(),
             "R_camera_head": camera.R_camera_head.tolist(),
             "t_camera_head_mm": camera.t_camera_head_mm.tolist(),
-            **({} if sd_mm is None else {"valid_box_px": [0.0, 0.0, SIDE / 2, SIDE]}),
+            **({} if sd_mm is None else {"valid_box_px": [0.0, 0.0, side / 2, side]}),
         },
         None if sd_mm is None else np.full(len(head.vertices_mm), sd_mm),
     )

@@ -20,6 +20,7 @@ from anymark.engine.samples import Sample, finished_shards, read_shards
 from anymark.errors import AnymarkError
 from anymark.evaluate.benchmark import Benchmark, Face, stored_pixels
 from anymark.evaluate.carriers import Carrier, Looked
+from anymark.evaluate.metrics import mean_error
 from anymark.evaluate.photo_sets import FACELAB_EYES
 from anymark.evaluate.pose import turned_by_deg
 from anymark.evaluate.report import Detail
@@ -108,11 +109,10 @@ def pair_details(found: Sequence[Carried]) -> tuple[Detail, ...]:
 
 
 def numbers(errors: Sequence[Array], of: Sequence[Carried]) -> dict[str, float]:
-    """MAE and RMSE in pixels over what was found, PCK in % over all."""
+    """MAE and RMSE in pixels over what was found, NaN if nothing was; PCK in % over all."""
     away = np.concatenate(errors)
     side = np.concatenate([np.full(len(e), each.side_px) for e, each in zip(errors, of, strict=True)])
-    there = away[np.isfinite(away)]
-    out = {"MAE px": float(there.mean()), "RMSE px": float(np.sqrt((there**2).mean()))}
+    out = {"MAE px": mean_error(away), "RMSE px": mean_error(away**2) ** 0.5}
     return out | {f"PCK@{alpha:g} %": 100 * float((away <= alpha * side).mean()) for alpha in ALPHAS}
 
 

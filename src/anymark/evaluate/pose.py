@@ -13,7 +13,7 @@ def turned_by_deg(first: npt.ArrayLike, second: npt.ArrayLike) -> Array:
     between = np.swapaxes(np.asarray(first, np.float64), -1, -2) @ np.asarray(second, np.float64)
     axis = np.stack([between[..., i, j] - between[..., j, i] for i, j in ((2, 1), (0, 2), (1, 0))], -1)
     cosine = np.trace(between, axis1=-2, axis2=-1) - 1
-    return np.degrees(np.arctan2(np.linalg.norm(axis, axis=-1), cosine))
+    return np.asarray(np.degrees(np.arctan2(np.linalg.norm(axis, axis=-1), cosine)))  # of one pair, too
 
 
 def difference_deg(found: npt.ArrayLike, labels: npt.ArrayLike) -> Array:

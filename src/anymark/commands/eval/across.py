@@ -15,6 +15,7 @@ from anymark.detect.dense import DENSE, DenseNetwork
 from anymark.detect.model import Model
 from anymark.errors import AnymarkError
 from anymark.evaluate.benchmark import shared_folder
+from anymark.evaluate.metrics import mean_error, quantile
 from anymark.evaluate.photo_sets import FACELAB_ANNOTATED, FACELAB_REGIONS, read_facelab189
 from anymark.evaluate.report import Detail
 
@@ -47,18 +48,17 @@ class Across(Measurement):
             errors = across_people(people, each)
             smiles = through_smiles(people, each)
             own = errors[~np.eye(len(errors), dtype=bool)]
-            there = np.isfinite(own)
+            points = np.array([mean_error(point) for point in own.T])
             rows[each.name] = {
-                "mean": float(own[there].mean()),
+                "mean": mean_error(own),
                 "median": float(np.median(own)),
-                "median point": float(np.nanmedian(np.nanmean(np.where(there, own, np.nan), 0))),
-                "through a smile": float(smiles[np.isfinite(smiles)].mean()),
-                "missed": float((~there).mean()),
+                "median point": quantile(points[~np.isnan(points)], 0.5),
+                "through a smile": mean_error(smiles[~np.isnan(smiles)]),
+                "missed": float(np.isinf(own).mean()),
             }
             for name, parts in FACELAB_REGIONS.items():
                 index = np.concatenate([np.arange(*ends) for ends in parts])
-                some = own[:, index]
-                regions[name][each.name] = float(some[np.isfinite(some)].mean())
+                regions[name][each.name] = mean_error(own[:, index])
         show_progress(len(who), len(who))
         count = len(people.names)
         ours = rows["dense"]["mean"]

@@ -49,8 +49,9 @@ def test_marks_are_painted_where_truth_says(hand: Hand) -> None:
     plain, marked = (picture_of(hand, actor, take, ground, 128, paint) for paint in (None, PAINTS[1]))
     changed = np.abs(plain.pixels.astype(int) - marked.pixels).sum(-1) > 40
     np.testing.assert_array_equal(plain.xy_px, marked.xy_px)
-    knuckles = [i for i, name in enumerate(hand.names) if "proximal" in name and "thumb" not in name]
-    for x, y in marked.xy_px[knuckles]:
+    _, _, lines = hand.landmarks
+    joined = marked.xy_px[lines[marked.visible[lines].all(1)]]
+    for x, y in [*marked.xy_px[marked.visible], *joined.mean(1)]:  # dots, and the middles of lines
         assert changed[int(y) - 1 : int(y) + 2, int(x) - 1 : int(x) + 2].any()
     assert 0.002 < changed.mean() < 0.1
     assert marked.visible.mean() > 0.7

@@ -22,8 +22,8 @@ PAINTS = np.array([(0.01, 0.01, 0.012), (0.015, 0.03, 0.25), (0.01, 0.16, 0.05)]
 """Black, blue and green, linear."""
 _OVERSAMPLE = 2
 _AWAY_MM = 600.0
-_FILLS = 0.74  # of the picture's side, by the longer side of the resting hand
-_LINE_MM, _DOT_MM, _SOFT_MM = 1.5, 3.2, 0.5
+_FILLS = 0.84  # of the picture's side, by the longer side of the resting hand
+_LINE_MM, _DOT_MM, _SOFT_MM = 1.5, 4.0, 0.5  # half a line's width, a dot's radius, and their edge
 _THICK_MM = 22.0  # a line's paint reaches no farther down than this
 
 
@@ -59,6 +59,8 @@ class Take:
     R_camera_hand: Array
     shift: Array
     """(2,) of the hand's middle, in sides of the picture."""
+    nearer: float
+    """How much larger the hand is seen than at the usual distance."""
     light: Array
     """(3,) to the light, camera frame,"""
     ambient: float
@@ -79,19 +81,20 @@ def draw_actor(rng: np.random.Generator) -> Actor:
 
 
 def draw_take(hand: Hand, rng: np.random.Generator, strength: float = 1.0) -> Take:
-    """A pose before a camera that looks at the back of the hand.
+    """A pose before a camera that looks at the back of the hand; nothing has framed it to the pixel.
 
     Args:
         strength: of the pose, 0 for a hand at rest.
     """
     vertices, _ = hand.any_pose(rng, strength)
-    turn = exponential(rng.normal(0, 1, (1, 3)) * np.radians([[14, 14, 9]]))[0]
+    turn = exponential(rng.normal(0, 1, (1, 3)) * np.radians([[14, 14, 12]]))[0]
     light = rng.normal(0, 1, 3)
     light[2] = -abs(light[2]) - 0.7
     return Take(
         vertices,
         turn @ hand.towards_back,
-        rng.normal(0, 0.025, 2),
+        rng.normal(0, 0.035, 2),
+        float(np.exp(rng.normal(0, 0.07))),
         light / np.linalg.norm(light),
         float(rng.uniform(0.35, 0.7)),
         float(np.exp(rng.normal(0, 0.2))),
@@ -118,7 +121,7 @@ def picture_of(
     seen = (posed - middle) @ take.R_camera_hand.T
     depth = seen[:, 2] + _AWAY_MM
     longest = float(np.ptp(hand.vertices_mm, axis=0).max())
-    focal = _FILLS * side * _AWAY_MM / longest
+    focal = take.nearer * _FILLS * side * _AWAY_MM / longest
     xy = seen[:, :2] / depth[:, None] * focal + side * (0.5 + take.shift)
     normals = vertex_normals(posed, hand.triangles) @ take.R_camera_hand.T
     drawn = rasterise(xy, depth, hand.triangles, (side, side))
@@ -154,15 +157,12 @@ def _skin(actor: Actor, rest_mm: Floats) -> Floats:
 
 def _painted(hand: Hand, rest_mm: Floats, normals: Floats) -> Floats:
     """(P,) how much of the paint lies at places of the resting hand: lines along the back of the hand and of each
-    finger, with a dot on each joint.
-
-    Lines are as seen from above: along each bone's own up, so that they follow the skin.
-    """
+    finger, with a dot on each joint, straight as seen from above."""
+    up = hand.turns[0][:, 1]
     _, ids, lines = hand.landmarks
     out = np.zeros(len(rest_mm), np.float32)
     for a, b in lines:
         start, end = (hand.vertices_mm[ids[i]].astype(np.float64) for i in (a, b))
-        up = hand.turns[b][:, 1]
         along = end - start
         along = along - (along @ up) * up
         to = rest_mm - start

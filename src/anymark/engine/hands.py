@@ -95,12 +95,12 @@ class Hand:
 
     @cached_property
     def landmarks(self) -> tuple[tuple[str, ...], npt.NDArray[np.int64], npt.NDArray[np.int32]]:
-        """Names (N,), vertices (N,) and lines (L, 2) of what is painted on the back of the hand: a dot over the wrist
-        and over each joint, joined along the fingers."""
+        """Names (N,), vertices (N,) and lines (L, 2) of what is painted on a hand that lies flat, seen from above: a
+        dot over the wrist and over each joint, joined along the fingers."""
+        up = self.turns[0][:, 1]
         normals = vertex_normals(self.vertices_mm, self.triangles)
         ids, lines = [], []
         for j, at in enumerate(self.joints_mm):
-            up = self.turns[j][:, 1]
             to = self.vertices_mm - at
             aside = np.linalg.norm(to - (to @ up)[:, None] * up, axis=1)
             outer = (to @ up > 0) & (normals @ up > 0.3)

@@ -21,6 +21,7 @@ from anymark.engine.hand_pictures import PAINTS, Actor, Known, Take, draw_actor,
 from anymark.engine.hands import Hand
 from anymark.engine.hdr import read_hdr
 from anymark.engine.light import Environment, view
+from anymark.engine.marks import LINES, PAINTED, painted_lines
 from anymark.engine.pixels import to_display
 from anymark.engine.samples import Sample
 from anymark.errors import AnymarkError
@@ -33,8 +34,6 @@ Bytes = npt.NDArray[np.uint8]
 TEMPLATE, TRUTH = "template.json", "truth.npz"
 MARKED, UNMARKED, HELD_OUT = "marked", "unmarked", "held-out"
 SEQUENCE, SEQUENCE_MARKED = "sequence", "sequence-marked"
-LAYOUT = "ibug68"
-"""The lines of the marked faces."""
 FACE_SCALE = 1.35
 """Side of a face's picture over the longer side of its box."""
 STEPS = 24
@@ -64,7 +63,9 @@ def read_truth(folder: Path) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bo
 
 def hand_template(hand: Hand) -> Template:
     """The marks of a hand at rest, as its camera sees it from straight above."""
-    still = replace(draw_take(hand, np.random.default_rng(0), 0.0), R_camera_hand=hand.towards_back, shift=np.zeros(2))
+    still = replace(
+        draw_take(hand, np.random.default_rng(0), 0.0), R_camera_hand=hand.towards_back, shift=np.zeros(2), nearer=1.0
+    )
     actor = replace(draw_actor(np.random.default_rng(0)), wide=1.0)
     found = picture_of(hand, actor, still, np.zeros((64, 64, 3), np.uint8), 64, None)
     _, _, lines = hand.landmarks
@@ -108,19 +109,19 @@ def _between(now: Take, then: Take, share: float) -> Take:
         vertices_mm=mixed(now.vertices_mm, then.vertices_mm).astype(np.float32),
         R_camera_hand=u @ v,
         shift=mixed(now.shift, then.shift),
+        nearer=(1 - smooth) * now.nearer + smooth * then.nearer,
     )
 
 
 def face_template() -> Template:
     """The marks of the canonical head, seen from straight ahead."""
-    layout = load_layout(LAYOUT)
-    assert layout.edges is not None
-    on = CanonicalHead.load().closest_point(layout.points_mm).points_mm
+    points, edges = painted_lines()
+    on = CanonicalHead.load().closest_point(points).points_mm
     face = load_layout(FACE_MESH_LAYOUT).points_mm[:FACE_MESH_POINTS]
     xy, box = on[:, :2] * (1, -1), face[:, :2] * (1, -1)
     low, high = box.min(0), box.max(0)
     half = FACE_SCALE * float((high - low).max()) / 2
-    return Template.of("face", (xy - (low + high) / 2) / half, layout.edges)
+    return Template.of("face", (xy - (low + high) / 2) / half, edges)
 
 
 def face_of(sample: Sample, size: int) -> Known:
@@ -128,9 +129,9 @@ def face_of(sample: Sample, size: int) -> Known:
     face = points_on(sample.xy_px, FACE_MESH_LAYOUT)[:FACE_MESH_POINTS].astype(np.float64)
     low, high = face.min(0), face.max(0)
     square = Window((low + high) / 2, FACE_SCALE * float((high - low).max()))
-    points = points_on(sample.xy_px, LAYOUT).astype(np.float64)
+    points = points_on(sample.xy_px, LINES)[PAINTED].astype(np.float64)
     at = (Crop(square.affine()).to_crop(points) + 1) * (size / 2)
-    seen = points_on(sample.visible[:, None].astype(np.float32), LAYOUT)[:, 0] > 0.5
+    seen = points_on(sample.visible[:, None].astype(np.float32), LINES)[PAINTED, 0] > 0.5
     return Known(crop(sample.image, square, size), at.astype(np.float32), seen)
 
 

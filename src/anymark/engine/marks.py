@@ -16,12 +16,15 @@ Array = npt.NDArray[np.floating]
 
 PAINTS = {
     "black": (0.01, 0.01, 0.01),
-    "blue": (0.02, 0.05, 0.3),
+    "blue": (0.03, 0.09, 0.6),
     "green": (0.02, 0.25, 0.05),
     "light": (0.7, 0.7, 0.7),
 }
 """Linear."""
 
+LINES = "ibug68"
+PAINTED = np.r_[0:36, 48:60]
+"""Of its points: nobody paints the rims of eyes or the inner lips."""
 _SOFT_MM = 0.6  # over which a mark's edge fades
 
 
@@ -48,11 +51,10 @@ def draw_marks(head: CanonicalHead, rng: np.random.Generator, lines: bool, colou
     if colour_name != "any":
         colour = np.array(PAINTS[colour_name])
     if lines:
-        layout = load_layout("ibug68")
-        assert layout.edges is not None
-        surface = head.closest_point(layout.points_mm)
+        points, edges = painted_lines()
+        surface = head.closest_point(points)
         return Marks(
-            surface.points_mm.astype(np.float32), layout.edges, float(rng.uniform(0.7, 1.2)), colour.astype(np.float32)
+            surface.points_mm.astype(np.float32), edges, float(rng.uniform(2.0, 2.6)), colour.astype(np.float32)
         )
     points = head.sample(int(rng.integers(40, 140)), ("face",)).points_mm
     points = points[(points[:, 2] > 20) & (np.abs(points[:, 0]) < 68)] + rng.normal(0, 2.0, (1, 3))
@@ -63,6 +65,16 @@ def draw_marks(head: CanonicalHead, rng: np.random.Generator, lines: bool, colou
         float(rng.uniform(1.2, 2.4)),
         colour.astype(np.float32),
     )
+
+
+def painted_lines() -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int32]]:
+    """(N, 3) `PAINTED` points of `LINES`, canonical, and (L, 2) which of them are joined."""
+    layout = load_layout(LINES)
+    assert layout.edges is not None
+    number = np.full(len(layout), -1, np.int32)
+    number[PAINTED] = np.arange(len(PAINTED))
+    edges = number[layout.edges]
+    return layout.points_mm[PAINTED], edges[(edges >= 0).all(1)]
 
 
 def paint(atlas: Atlas, picture: Floats, marks: Marks) -> Floats:

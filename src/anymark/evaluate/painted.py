@@ -18,7 +18,8 @@ from anymark.detect.image import load_image
 from anymark.detect.markers import MarkerDetector
 from anymark.detect.template import Template
 from anymark.detect.window import Window
-from anymark.engine.marker_sets import FACE_SCALE, LAYOUT, read_truth
+from anymark.engine.marker_sets import FACE_SCALE, read_truth
+from anymark.engine.marks import LINES, PAINTED
 from anymark.errors import AnymarkError
 
 Array = npt.NDArray[np.float64]
@@ -68,13 +69,13 @@ def by_template(template: Template) -> Finder:
 
 def by_query(detector: Detector) -> Finder:
     """The query model with the layout of marked faces, in the square that faces are framed in."""
-    layout = load_layout(LAYOUT)
+    layout = load_layout(LINES)
 
     def find(pixels: npt.NDArray[np.uint8]) -> Array:
         side = len(pixels)
         square = Window(np.full(2, side / 2), side * detector.landmarker.window_scale / FACE_SCALE)
         (head,) = detector.encode(pixels, [square])
-        return head.query(layout).xy_px.astype(np.float64) * (2 / side) - 1
+        return head.query(layout).xy_px[PAINTED].astype(np.float64) * (2 / side) - 1
 
     return find
 

@@ -136,8 +136,10 @@ def compare(marked: UInt8[Tensor, "N 3 S S"], unmarked: UInt8[Tensor, "M 3 S S"]
     )
 
 
-def jittered(images: UInt8[Tensor, "B 3 S S"], config: JitterConfig, generator: Generator) -> Float[Tensor, "B 3 S S"]:
-    """Pictures as bytes -> in 0..1, a little elsewhere and in another light."""
+def jittered(
+    images: UInt8[Tensor, "B 3 S S"], config: JitterConfig, generator: Generator
+) -> tuple[Float[Tensor, "B 3 S S"], Float[Tensor, "B 2 3"]]:
+    """Pictures as bytes -> in 0..1, a little elsewhere and in another light; and where their places were before."""
     n, device = len(images), images.device
 
     def normal(sd: float, *shape: int) -> Tensor:
@@ -152,7 +154,7 @@ def jittered(images: UInt8[Tensor, "B 3 S S"], config: JitterConfig, generator: 
     image = moved(images.float() / 255, affine)
     gain = (normal(config.contrast, 1, 1, 1) + normal(config.tint, 3, 1, 1)).exp()
     mean = image.mean((2, 3), keepdim=True)
-    return ((image - mean) * gain + mean + normal(config.brightness, 1, 1, 1)).clamp(0, 1)
+    return ((image - mean) * gain + mean + normal(config.brightness, 1, 1, 1)).clamp(0, 1), affine
 
 
 def moved(image: Float[Tensor, "B 3 S S"], affine: Float[Tensor, "B 2 3"]) -> Float[Tensor, "B 3 S S"]:

@@ -14,13 +14,19 @@ from torch.nn import functional as F
 
 from anymark.detect.template import Template
 from anymark.errors import AnymarkError
-from anymark.learn.models.painter import Painter, PainterConfig
+from anymark.learn.models.painter import Looks, Painter, PainterConfig
 from anymark.tables import check_numbers
 
 STRIDES = 16
 """Of L_delta's four convolutions: sizes must be a multiple."""
 POOLED = 50
 """Made pictures that a critic remembers (Shrivastava et al. 2017)."""
+KEPT = "kept"
+"""The buffer of a run that no use of it needs."""
+TURN, GROW, MOVE, EACH = 0.3, 0.15, 0.15, 0.06
+"""Standard deviations of how marks are strewn: radians, log of the size, half sides, and half sides of each point;"""
+SHADE, TINT, WIDE, FAINT = 0.3, 0.1, 0.3, 0.3
+"""of the logs of their brightness, of its channels, and of their width; and how much fainter they are at most."""
 _FARTHEST = 0.5  # a point may leave its place in the template by a quarter of the picture's side
 
 
@@ -43,8 +49,8 @@ class MarkerConfig:
     critic_layers: int = 2
     """Strided layers of the critics: 3 judge patches of 70 pixels, 2 of 34."""
     blur: float = 0.05
-    """Standard deviation, in sides of the picture, of what all pictures and marks are blurred with at first: marks
-    attract from afar. It falls to nothing over the first half of a run."""
+    """Standard deviation, in sides of the picture, of what marked pictures are blurred with, before they are compared
+    with those that were painted again: marks attract from afar. It falls to nothing on the way."""
     painter: PainterConfig = field(default_factory=PainterConfig)
 
     def __post_init__(self) -> None:
@@ -87,29 +93,33 @@ class Deltas(nn.Module):
 
 
 class Generator(nn.Module):
-    """G: CycleGAN's ResNet generator (Zhu et al. 2017), which says how a picture changes; a marked picture -> the same
-    without marks. It starts as the picture itself: small networks, too, leave the rest of it sharp."""
+    """G: a ResNet generator (Zhu et al. 2017) that says how a picture changes; a marked picture -> the same without
+    marks. It starts as the picture itself.
+
+    Unlike CycleGAN's, what each size sees goes straight across to where the picture grows again, as a U-Net's (Isola et
+    al. 2017), and nothing is normalised: a line is no wider than a pixel or two, and is known by its colour.
+    """
 
     def __init__(self, config: MarkerConfig) -> None:
         super().__init__()
         width = config.generator
-        layers: list[nn.Module] = [nn.ReflectionPad2d(3), *_conv(3, width, 7)]
-        for _ in range(2):
-            layers += _conv(width, 2 * width, 3, 2, 1)
-            width *= 2
-        layers += [Residual(width) for _ in range(config.blocks)]
-        for _ in range(2):
-            up = nn.ConvTranspose2d(width, width // 2, 3, 2, 1, output_padding=1)
-            layers += [up, nn.InstanceNorm2d(width // 2), nn.ReLU(inplace=True)]
-            width //= 2
-        last = nn.Conv2d(width, 3, 7)
-        self.layers = nn.Sequential(*layers, nn.ReflectionPad2d(3), last)
-        _start(self)
-        nn.init.zeros_(last.weight)
+        self.fine = _conv(3, width)
+        self.middle = nn.Sequential(_conv(width, 2 * width, 2), _conv(2 * width, 2 * width))
+        self.coarse = nn.Sequential(
+            _conv(2 * width, 4 * width, 2), *(Residual(4 * width) for _ in range(config.blocks))
+        )
+        self.middle_again = _conv(6 * width, 2 * width)
+        self.fine_again = _conv(3 * width, width)
+        self.last = nn.Conv2d(width, 3, 3, 1, 1)
+        nn.init.zeros_(self.last.weight)
+        nn.init.zeros_(self.last.bias)
 
     def forward(self, image: Float[Tensor, "B 3 S S"]) -> Float[Tensor, "B 3 S S"]:
         """RGB in 0..1 -> about there."""
-        return image + torch.tanh(self.layers(2 * image - 1))
+        whole = self.fine(2 * image - 1)
+        half = self.middle(whole)
+        again = self.middle_again(torch.cat([_twice(self.coarse(half)), half], 1))
+        return image + torch.tanh(self.last(self.fine_again(torch.cat([_twice(again), whole], 1))))
 
 
 class Residual(nn.Module):
@@ -117,10 +127,7 @@ class Residual(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        first, second = (
-            [nn.ReflectionPad2d(1), nn.Conv2d(width, width, 3), nn.InstanceNorm2d(width)] for _ in range(2)
-        )
-        self.layers = nn.Sequential(*first, nn.ReLU(inplace=True), *second)
+        self.layers = nn.Sequential(_conv(width, width), nn.Conv2d(width, width, 3, 1, 1))
 
     def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
         return x + self.layers(x)
@@ -179,26 +186,30 @@ class Made(NamedTuple):
     points: Float[Tensor, "B N 2"]
     """Of the unmarked ones."""
     marked: Float[Tensor, "B 3 S S"]
-    """These, painted,"""
+    """These, painted there."""
     unmarked_again: Float[Tensor, "B 3 S S"]
-    """and wiped."""
+    """These, painted elsewhere, too, and wiped."""
     wiped: Float[Tensor, "B 3 S S"]
     """The marked ones without their marks;"""
     wiped_points: Float[Tensor, "B N 2"]
-    """the points of these,"""
-    marked_again: Float[Tensor, "B 3 S S"]
-    """and these painted."""
+    """and the points of these."""
 
 
 class MarkerModel(nn.Module):
-    """All networks of a run. What is exported is `deltas`."""
+    """All networks of a run. What is exported is `deltas`.
+
+    Args:
+        pictures: of the marked set, whose points are kept while training.
+    """
 
     steps: Tensor
+    kept: Float[Tensor, "M N 2"] | None
 
-    def __init__(self, template: Template, config: MarkerConfig) -> None:
+    def __init__(self, template: Template, config: MarkerConfig, pictures: int = 0) -> None:
         super().__init__()
         self.deltas = Deltas(template, config)
         self.generator = Generator(config)
+        self.register_buffer(KEPT, self.deltas.template.expand(pictures, -1, -1).clone() if pictures else None)
         self.painter = Painter(template, config.painter)
         self.of_marked, self.of_unmarked = Critic(config), Critic(config)
         self.pool_marked, self.pool_unmarked = Pool(config.size), Pool(config.size)
@@ -209,21 +220,58 @@ class MarkerModel(nn.Module):
         unmarked: Float[Tensor, "B 3 S S"],
         marked: Float[Tensor, "B 3 S S"],
         noise: Float[Tensor, "B 3 S S"],
-        blur: float = 0.0,
+        strewn: Strewn | None = None,
     ) -> Made:
         """Both cycles.
 
         Args:
             noise: is added to what L_delta sees: what G leaves of marks must not tell it more.
-            blur: standard deviation of what the pictures were blurred with, in sides.
+            strewn: how the marks that G learns to wipe differ from those that L_delta would have painted.
         """
         points = self.deltas(unmarked + noise)
-        painted = self.painter(unmarked, points, blur)
+        painted = self.painter(unmarked, points)
         wiped = self.generator(marked)
         # each cycle teaches who closes it: the other one would learn to hide marks, or not to paint any
+        with torch.no_grad():
+            strange = painted if strewn is None else self.painter(unmarked, strewn(points), strewn.looks)
         wiped_points = self.deltas(wiped.detach() + noise)
-        again = self.painter(wiped.detach(), wiped_points, blur)
-        return Made(points, painted, self.generator(painted.detach()), wiped, wiped_points, again)
+        return Made(points, painted, self.generator(strange.detach()), wiped, wiped_points)
+
+
+@dataclass(frozen=True)
+class Strewn:
+    """How marks are strewn over B pictures, so that G wipes them off wherever and however they are: it must have learnt
+    that before L_delta knows any place."""
+
+    affine: Float[Tensor, "B 2 3"]
+    """Of all points of a picture about their middle,"""
+    each: Float[Tensor, "B N 2"]
+    """and what is added to each."""
+    looks: Looks
+
+    @staticmethod
+    def draw(batch: int, count: int, strength: float, generator: torch.Generator) -> Strewn:
+        """Some, by at most `strength`."""
+        device = generator.device
+
+        def normal(sd: float, *shape: int) -> Tensor:
+            return strength * sd * torch.randn(batch, *shape, generator=generator, device=device)
+
+        much = torch.rand(batch, 1, 1, generator=generator, device=device)
+        turn, grow = (much * normal(TURN, 1, 1))[:, 0], (much * normal(GROW, 1, 1))[:, 0].exp()
+        cos, sin = grow * turn.cos(), grow * turn.sin()
+        move = (much * normal(MOVE, 1, 2))[:, 0]
+        affine = torch.cat([cos, -sin, move[:, :1], sin, cos, move[:, 1:]], 1).unflatten(1, (2, 3))
+        faint = 1 - strength * FAINT * torch.rand(batch, generator=generator, device=device)
+        wide = float((strength * WIDE * torch.randn((), generator=generator, device=device)).exp())
+        colour = (normal(SHADE, 1) + normal(TINT, 3)).exp()
+        return Strewn(affine, much * normal(EACH, count, 2), Looks(colour, faint, wide))
+
+    def __call__(self, points: Float[Tensor, "B N 2"]) -> Float[Tensor, "B N 2"]:
+        """Where the marks of these points are strewn."""
+        middle = points.mean(1, keepdim=True)
+        turned = (points - middle) @ self.affine[..., :2].transpose(1, 2)
+        return middle + turned + self.affine[:, None, :, 2] + self.each
 
 
 def softened(image: Float[Tensor, "B 3 S S"]) -> Float[Tensor, "B 3 S S"]:
@@ -231,12 +279,12 @@ def softened(image: Float[Tensor, "B 3 S S"]) -> Float[Tensor, "B 3 S S"]:
     return F.avg_pool2d(F.pad(image, (1, 1, 1, 1), mode="reflect"), 3, 1)
 
 
-def _conv(inputs: int, outputs: int, kernel: int, stride: int = 1, padding: int = 0) -> list[nn.Module]:
-    return [
-        nn.Conv2d(inputs, outputs, kernel, stride, padding),
-        nn.InstanceNorm2d(outputs),
-        nn.ReLU(inplace=True),
-    ]
+def _conv(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(inputs, outputs, 3, stride, 1), nn.LeakyReLU(0.1))
+
+
+def _twice(image: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C 2*H 2*W"]:
+    return F.interpolate(image, scale_factor=2.0)
 
 
 def _start(model: nn.Module) -> None:

@@ -34,7 +34,7 @@ class PainterConfig:
     dots: Literal["single", "all"] = "single"
     """Which points are dots: those of no line, or all, as knots of the lines, too."""
     line: float = 0.006
-    """Standard deviation of a line's profile, in sides of the picture: 0.28 times the painted width."""
+    """Standard deviation of a line's profile, in sides of the picture: 0.4 times the painted width."""
     dot: float = 1.75
     """Width of a dot over that of a line."""
 
@@ -47,11 +47,23 @@ class PainterConfig:
             check_numbers(self, "opacity", least=LEAST_OPACITY, most=MOST_OPACITY)
 
 
+@dataclass(frozen=True)
+class Looks:
+    """How the marks of B pictures differ from the painter's own."""
+
+    colour: Float[Tensor, "B 3"]
+    """Factors of the paint's colour,"""
+    opacity: Float[Tensor, " B"]
+    """of what it covers,"""
+    width: float
+    """and of its width."""
+
+
 class Painter(nn.Module):
     """Paints a template with one colour.
 
     Each mark covers alpha_k = opacity * exp(-d^2 / 2 sigma^2) at distance d of the dot or the line; together they cover
-    1 - prod(1 - alpha_k), whatever their order. Seen through a blur, marks are wider and as much fainter.
+    1 - prod(1 - alpha_k), whatever their order. What is finer than pixels is wider and as much fainter.
     """
 
     dots: Tensor
@@ -72,25 +84,27 @@ class Painter(nn.Module):
             parameter.pace = LOOKS_PACE  # type: ignore[attr-defined]
 
     def forward(
-        self, image: Float[Tensor, "B 3 S S"], points: Float[Tensor, "B N 2"], blur: float = 0.0
+        self,
+        image: Float[Tensor, "B 3 S S"],
+        points: Float[Tensor, "B N 2"],
+        looks: Looks | None = None,
     ) -> Float[Tensor, "B 3 S S"]:
-        """Pictures in 0..1 with marks at points in -1..1.
+        """Pictures in 0..1 with marks at points in -1..1."""
+        covered = self.cover(points, image.shape[-1], 1.0 if looks is None else looks.width)
+        colour = self.colour.sigmoid()
+        if looks is not None:
+            covered, colour = covered * looks.opacity[:, None, None], (colour * looks.colour).clamp(0, 1)
+        return image + covered[:, None] * (colour.view(-1, 3, 1, 1) - image)
 
-        Args:
-            blur: standard deviation, in sides of the picture, of what the picture was blurred with.
-        """
-        covered = self.cover(points, image.shape[-1], blur)[:, None]
-        return image + covered * (self.colour.sigmoid().view(1, 3, 1, 1) - image)
-
-    def cover(self, points: Float[Tensor, "B N 2"], size: int, blur: float = 0.0) -> Float[Tensor, "B S S"]:
-        """0..1, how much of each pixel of a picture is covered."""
+    def cover(self, points: Float[Tensor, "B N 2"], size: int, width: float = 1.0) -> Float[Tensor, "B S S"]:
+        """0..1, how much of each pixel of a picture is covered by marks of that width, over their own."""
         at = pixel_centres(size, points.device).flatten(0, 1).to(points.dtype)
         alphas = []
         if len(self.dots):
-            peak, unit = self._seen(self.line * self.dot, 2, size, blur)
+            peak, unit = self._seen(width * self.line * self.dot, 2, size)
             alphas.append(peak * (-_to_points(at / unit, points[:, self.dots] / unit)).exp())
         if len(self.lines):
-            peak, unit = self._seen(self.line, 1, size, blur)
+            peak, unit = self._seen(width * self.line, 1, size)
             start, end = (points[:, ends] / unit for ends in self.lines.T)
             alphas.append(peak * (-_to_segments(at / unit, start, end)).exp())
         bare = torch.log1p(-torch.cat(alphas, -1)).sum(-1).exp()
@@ -101,10 +115,10 @@ class Painter(nn.Module):
         """0..1, how much of the skin lies hidden under the middle of a mark."""
         return LEAST_OPACITY + (MOST_OPACITY - LEAST_OPACITY) * self.above.sigmoid()
 
-    def _seen(self, width: float, across: int, size: int, blur: float) -> tuple[Tensor, float]:
-        """What the middle of a mark that is so wide covers, seen through a blur across it in one or two directions; and
+    def _seen(self, width: float, across: int, size: int) -> tuple[Tensor, float]:
+        """What the middle of a mark that is so wide across it, in one or two directions, covers of pixels; and
         sqrt(2) sigma in half sides."""
-        seen = math.sqrt(width**2 + blur**2 + (PIXEL / size) ** 2)
+        seen = math.sqrt(width**2 + (PIXEL / size) ** 2)
         return self.opacity * (width / seen) ** across, 2 * math.sqrt(2) * seen
 
 

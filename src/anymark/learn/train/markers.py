@@ -9,23 +9,32 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 from torch import Generator, Tensor, nn
 from torch.func import functional_call
 
 from anymark.detect.template import Template, load_template
+from anymark.learn.data.geometry import identity, inverse, to_photo
 from anymark.learn.data.marked import blurred, compare, jittered, read_sets
-from anymark.learn.models.markers import Critic, Made, MarkerModel
+from anymark.learn.models.markers import Critic, Made, MarkerModel, Strewn
 from anymark.learn.train.recipe import MarkerLossConfig, MarkerRecipe
 
-STIFF = 10.0
+ALONE, SHARP = 0.1, 0.7
+"""Shares of a run: until then G learns alone; from then on pictures are compared as they are."""
+STIFF = 4.0
 """Springs are stiffer by so much while pictures are blurred most: the whole finds its place before its parts do."""
+DESCENTS, DESCENT, END = 5, 0.012, 0.25
+"""Steps down for points, their length in half sides at first, and the share of it that remains at last."""
+REHEARSED = 3
+"""Pictures of which L_delta learns what was found before, for each that is looked at anew."""
+FOUND = 100.0
+"""Weight of L_delta's error, half sides squared."""
 SHOWN = 8
 """Pictures of a watch sheet."""
 FAINT, OTHER_LIGHT = 0.15, 2.5
@@ -38,8 +47,26 @@ class MarkerBatch:
 
     unmarked: Float[Tensor, "B 3 S S"]
     marked: Float[Tensor, "B 3 S S"]
+    which: Int[Tensor, " B"]
+    """Of the marked set;"""
+    before: Float[Tensor, "B 2 3"]
+    """where its places were before the jitter."""
     noise: Float[Tensor, "B 3 S S"]
     """For what L_delta sees."""
+    strewn: Strewn | None = None
+    """How marks are strewn that G learns to wipe off."""
+    rehearsed: Seen | None = None
+    """More of the marked set, for what was found in them before."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Pictures of a set, jittered."""
+
+    images: Float[Tensor, "B 3 S S"]
+    which: Int[Tensor, " B"]
+    before: Float[Tensor, "B 2 3"]
+    """Where their places were before the jitter."""
 
 
 class MarkerTask:
@@ -54,9 +81,9 @@ class MarkerTask:
         data = recipe.data
         self.template: Template = load_template(_place(data.template, folder))
         torch.manual_seed(recipe.train.seed)
-        self.model = MarkerModel(self.template, recipe.model)
         sources = [_place(name, folder) for name in (data.unmarked, data.marked)]
         self._sets = read_sets(sources, recipe.model.size, limit)
+        self.model = MarkerModel(self.template, recipe.model, len(self._sets[1]))
         self._complain(*self._sets)
 
     def _complain(self, unmarked: UInt8[Tensor, "N 3 S S"], marked: UInt8[Tensor, "M 3 S S"]) -> None:
@@ -75,39 +102,86 @@ class MarkerTask:
     def draw(self, batch: int, generator: Generator) -> MarkerBatch:
         self._generator = generator  # of the step: the pools draw from it
         unmarked, marked = (self._some(images, batch, generator) for images in (self.unmarked, self.marked))
-        noise = torch.randn(marked.shape, generator=generator, device=marked.device)
-        return MarkerBatch(unmarked, marked, self.recipe.data.noise * noise)
+        noise = torch.randn(unmarked.images.shape, generator=generator, device=generator.device)
+        return MarkerBatch(
+            unmarked.images,
+            marked.images,
+            marked.which,
+            marked.before,
+            self.recipe.data.noise * noise,
+            Strewn.draw(batch, len(self.template), self.recipe.data.strewn, generator),
+            self._some(self.marked, REHEARSED * batch, generator) if self._left() is not None else None,
+        )
 
-    def _some(self, images: UInt8[Tensor, "N 3 S S"], batch: int, generator: Generator) -> Float[Tensor, "B 3 S S"]:
-        pick = torch.randint(len(images), (batch,), generator=generator, device=images.device)
-        return jittered(images[pick], self.recipe.data.jitter, generator)
+    def _some(self, images: UInt8[Tensor, "N 3 S S"], batch: int, generator: Generator) -> Seen:
+        which = torch.randint(len(images), (batch,), generator=generator, device=images.device)
+        image, before = jittered(images[which], self.recipe.data.jitter, generator)
+        return Seen(image, which, before)
 
     def loss(self, model: Callable[..., Any], batch: MarkerBatch) -> Tensor:
-        batch, blur = self._through_blur(batch)
-        made = model(batch.unmarked, batch.marked, batch.noise, blur)
-        stiff = 1 + STIFF * blur / max(self.recipe.model.blur, 1e-6)
-        config = replace(self.recipe.loss, spring=stiff * self.recipe.loss.spring)
-        loss = generators_loss(self.model, made, batch, config, self.template)
-        loss = loss + critics_loss(self.model, made, batch, self.recipe.data.jitter.noise, self._generator)
+        made = model(batch.unmarked, batch.marked, batch.noise, batch.strewn)
+        config, left = self.recipe.loss, self._left()
+        loss = wiping_loss(self.model, made, batch, config)
+        if left is not None:
+            loss = loss + self._found(made, batch, left)
+            loss = loss + config.spring * spring_loss(made.points, self.template, config.spring_kind)
+            if config.judged:
+                loss = loss + config.judged * judged_loss(self.model, made)
+                loss = loss + critics_loss(self.model, made, batch, self.recipe.data.jitter.noise, self._generator)
         if self.model.training:
             self.model.steps += 1
         return loss
 
-    def _through_blur(self, batch: MarkerBatch) -> tuple[MarkerBatch, float]:
-        """A batch as it is seen now, and the blur's standard deviation, in sides of the picture."""
-        done = min(1.0, 2 * int(self.model.steps) / max(1, self.recipe.train.steps))
-        blur = (1 - done) * self.recipe.model.blur
-        unmarked, marked = (blurred(images, blur) for images in (batch.unmarked, batch.marked))
-        return MarkerBatch(unmarked, marked, batch.noise), blur
+    def _left(self) -> float | None:
+        """How much is left of the way from blurred to sharp, 1..0; None while G learns alone: before it wipes, the
+        marked cycle closes best if nothing is painted."""
+        done = int(self.model.steps) / max(1, self.recipe.train.steps)
+        return None if done < ALONE else max(0.0, 1 - (done - ALONE) / (SHARP - ALONE))
+
+    def _found(self, made: Made, batch: MarkerBatch, left: float) -> Tensor:
+        """Points of the marked pictures are found by descent, from where they were found before or from where L_delta
+        has them, and L_delta learns to say them (Kolotouros et al. 2019)."""
+        assert self.model.kept is not None
+        config, wiped = self.recipe.loss, made.wiped.detach()
+        spring = config.spring * (1 + STIFF * left)
+
+        def objective(points: Float[Tensor, "B N 2"]) -> Float[Tensor, " B"]:
+            away = blurred(self.model.painter(wiped, points) - batch.marked, left * self.recipe.model.blur)
+            held = spring_of(points, self.template, config.spring_kind)
+            return config.cycle_marked * away.abs().mean((1, 2, 3)) + spring * held
+
+        before, said = self.model.kept[batch.which], made.wiped_points.detach()
+        now = to_photo(before, inverse(batch.before))
+        with torch.no_grad():
+            better = (objective(said) < objective(now))[:, None, None]
+        points = descend(objective, torch.where(better, said, now), DESCENT * (END + (1 - END) * left))
+        self.model.kept[batch.which] = to_photo(points, batch.before)
+        loss = FOUND * (made.wiped_points - points).square().sum(-1).mean()
+        if batch.rehearsed is not None:
+            loss = loss + FOUND * self._rehearsed(batch.rehearsed)
+        painter = list(self.model.painter.parameters())
+        if any(p.requires_grad for p in painter):  # looks that are learned
+            again = self.model.painter(wiped, points)
+            loss = loss + config.cycle_marked * (again - batch.marked).abs().mean()
+        return loss
+
+    def _rehearsed(self, seen: Seen) -> Tensor:
+        """L_delta's error on what was found before, half sides squared: cheap beside descent."""
+        assert self.model.kept is not None
+        with torch.no_grad():
+            wiped = self.model.generator(seen.images)
+        noise = torch.randn(wiped.shape, generator=self._generator, device=wiped.device)
+        said = self.model.deltas(wiped + self.recipe.data.noise * noise)
+        return (said - to_photo(self.model.kept[seen.which], inverse(seen.before))).square().sum(-1).mean()
 
     def evaluate(self, model: nn.Module) -> dict[str, float]:
         """How well both cycles close, in %; how far points leave the template, in % of its size; and how often critics
         are right about a patch: at 50 % they tell nothing, near 100 % nobody learns from them."""
         assert isinstance(model, MarkerModel)
-        batch, made = self._watched(model)
+        batch, made, again = self._watched(model)
         moved = (made.points - model.deltas.template).norm(dim=-1)
         return {
-            "marked again %": 100 * float((made.marked_again - batch.marked).abs().mean()),
+            "marked again %": 100 * float((again - batch.marked).abs().mean()),
             "unmarked again %": 100 * float((made.unmarked_again - batch.unmarked).abs().mean()),
             "moved %": 100 * float(moved.mean()) / self.template.size,
             "apart %": 100 * float(made.points.std(0).norm(dim=-1).mean()) / self.template.size,
@@ -118,46 +192,55 @@ class MarkerTask:
     def sheet(self, model: nn.Module) -> UInt8[np.ndarray, "H W 3"]:
         """Watched pictures in rows: unmarked, painted, wiped again; marked, wiped, painted again."""
         assert isinstance(model, MarkerModel)
-        batch, made = self._watched(model)
-        rows = [batch.unmarked, made.marked, made.unmarked_again, batch.marked, made.wiped, made.marked_again]
+        batch, made, again = self._watched(model)
+        rows = [batch.unmarked, made.marked, made.unmarked_again, batch.marked, made.wiped, again]
         grid = torch.cat([torch.cat(list(row[:SHOWN]), 2) for row in rows], 1)
         return (255 * grid.clamp(0, 1)).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy()
 
     @torch.no_grad()
-    def _watched(self, model: MarkerModel) -> tuple[MarkerBatch, Made]:
-        """Pictures spread over both sets, as they are, and what the model makes of them."""
+    def _watched(self, model: MarkerModel) -> tuple[MarkerBatch, Made, Float[Tensor, "B 3 S S"]]:
+        """Pictures spread over both sets, as they are, what the model makes of them, and the marked ones painted
+        again."""
         picked = []
         for images in (self.unmarked, self.marked):
             index = np.linspace(0, len(images) - 1, min(64, len(images))).round().astype(int)
             picked.append(images[index].float() / 255)
         count = min(map(len, picked))
         unmarked, marked = (images[:: max(1, len(images) // count)][:count] for images in picked)
-        batch, blur = self._through_blur(MarkerBatch(unmarked, marked, torch.zeros_like(marked)))
-        return batch, model(batch.unmarked, batch.marked, batch.noise, blur)
+        still = identity(count, marked)
+        batch = MarkerBatch(unmarked, marked, torch.arange(count), still, torch.zeros_like(marked))
+        made = model(batch.unmarked, batch.marked, batch.noise)
+        return batch, made, model.painter(made.wiped, made.wiped_points)
 
 
 def _right(critic: Critic, real: Tensor, made: Tensor) -> float:
     return 50 * float((critic(real) > 0.5).float().mean() + (critic(made) < 0.5).float().mean())
 
 
-def generators_loss(
-    model: MarkerModel, made: Made, batch: MarkerBatch, config: MarkerLossConfig, template: Template
-) -> Tensor:
-    """What L_delta, the painter and G minimise; the critics' parameters get no gradient of it."""
-    loss = made.points.new_zeros(())
-    if config.judged:
-        judged = [(model.of_marked, made.marked), (model.of_unmarked, made.wiped)]
-        loss = loss + config.judged * sum((_frozen(critic, x) - 1).square().mean() for critic, x in judged)
-    if config.cycle_unmarked:
-        loss = loss + config.cycle_unmarked * (made.unmarked_again - batch.unmarked).abs().mean()
-    if config.cycle_marked:
-        loss = loss + config.cycle_marked * (made.marked_again - batch.marked).abs().mean()
+def descend(
+    objective: Callable[[Float[Tensor, "B N 2"]], Float[Tensor, " B"]], points: Float[Tensor, "B N 2"], step: float
+) -> Float[Tensor, "B N 2"]:
+    """A few steps down, each so far in the root mean square of a picture's points, in half sides: pictures in which
+    marks are faint move as far as others."""
+    for _ in range(DESCENTS):
+        points = points.detach().requires_grad_()
+        (slope,) = torch.autograd.grad(objective(points).sum(), points)
+        points = points - step * slope / slope.square().mean((1, 2), keepdim=True).sqrt().clamp(min=1e-8)
+    return points.detach()
+
+
+def wiping_loss(model: MarkerModel, made: Made, batch: MarkerBatch, config: MarkerLossConfig) -> Tensor:
+    """What G minimises by itself."""
+    loss = config.cycle_unmarked * (made.unmarked_again - batch.unmarked).abs().mean()
     if config.identity:
         loss = loss + config.identity * (model.generator(batch.unmarked) - batch.unmarked).abs().mean()
-    if config.spring:
-        springs = [spring_loss(points, template, config.spring_kind) for points in (made.points, made.wiped_points)]
-        loss = loss + config.spring * (springs[0] + springs[1]) / 2
     return loss
+
+
+def judged_loss(model: MarkerModel, made: Made) -> Tensor:
+    """The critics' word on what was painted and wiped; their own parameters get no gradient of it."""
+    judged = [(model.of_marked, made.marked), (model.of_unmarked, made.wiped)]
+    return torch.stack([(_frozen(critic, image) - 1).square().mean() for critic, image in judged]).sum()
 
 
 def critics_loss(model: MarkerModel, made: Made, batch: MarkerBatch, noise: float, generator: Generator) -> Tensor:
@@ -177,15 +260,22 @@ def critics_loss(model: MarkerModel, made: Made, batch: MarkerBatch, noise: floa
 def spring_loss(
     points: Float[Tensor, "B N 2"], template: Template, kind: Literal["vector", "length"] = "vector"
 ) -> Tensor:
+    """The mean of `spring_of`."""
+    return spring_of(points, template, kind).mean()
+
+
+def spring_of(
+    points: Float[Tensor, "B N 2"], template: Template, kind: Literal["vector", "length"] = "vector"
+) -> Float[Tensor, " B"]:
     """Mean over the springs of the squared change of their vector, or of their length (section 2)."""
     if not len(template.springs):
-        return points.new_zeros(())
+        return points.new_zeros(len(points))
     springs = torch.from_numpy(template.springs.astype(np.int64)).to(points.device)
     rest = torch.from_numpy(template.points).to(points.device)
     now, then = (x[..., springs[:, 1], :] - x[..., springs[:, 0], :] for x in (points, rest))
     if kind == "vector":
-        return (now - then).square().sum(-1).mean()
-    return ((now.square().sum(-1) + 1e-8).sqrt() - then.norm(dim=-1)).square().mean()
+        return (now - then).square().sum(-1).mean(-1)
+    return ((now.square().sum(-1) + 1e-8).sqrt() - then.norm(dim=-1)).square().mean(-1)
 
 
 def _frozen(critic: Critic, image: Tensor) -> Tensor:

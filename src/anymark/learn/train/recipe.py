@@ -292,9 +292,11 @@ class MarkerData:
     jitter: JitterConfig = field(default_factory=JitterConfig)
     noise: float = 0.05
     """Noise on what L_delta sees, so that what G leaves of marks tells it little."""
+    strewn: float = 1.0
+    """How much marks that G learns to wipe off differ in place and looks from those that are painted, 0 for not."""
 
     def __post_init__(self) -> None:
-        check_numbers(self, "noise", least=0, most=1)
+        check_numbers(self, "noise", "strewn", least=0, most=1)
 
 
 @dataclass(frozen=True)

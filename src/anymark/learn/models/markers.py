@@ -111,8 +111,8 @@ class Generator(nn.Module):
         self.middle_again = _conv(6 * width, 2 * width)
         self.fine_again = _conv(3 * width, width)
         self.last = nn.Conv2d(width, 3, 3, 1, 1)
-        nn.init.zeros_(self.last.weight)
-        nn.init.zeros_(self.last.bias)
+        for parameter in self.last.parameters():
+            nn.init.zeros_(parameter)
 
     def forward(self, image: Float[Tensor, "B 3 S S"]) -> Float[Tensor, "B 3 S S"]:
         """RGB in 0..1 -> about there."""

@@ -37,7 +37,7 @@ from anymark.fit import Rig, posed_bones, rest_bones, turned_eyes
 from anymark.learn.data.marked import square
 from anymark.learn.models.markers import KEPT, MarkerModel
 from anymark.learn.train.loop import load_weights
-from anymark.learn.train.recipe import load_recipe
+from anymark.learn.train.recipe import MarkerRecipe, load_recipe
 
 COUNT, SIDE, TILE = 8, 128, 128
 GREY = 0.25
@@ -45,6 +45,8 @@ GREY = 0.25
 
 def main(kind: str, run: Path, assets: Path) -> None:
     recipe = load_recipe(run / "recipe.toml")
+    if not isinstance(recipe, MarkerRecipe):
+        raise SystemExit(f"{run}: not a run of markers")
     make, template = (
         (hand_pictures, hand_template(read_hand(assets / "hands" / "left.glb")))
         if kind == "hands"

@@ -18,7 +18,6 @@ import torch
 from PIL import Image
 
 from anymark.canonical import CanonicalHead
-from anymark.detect.template import template_of
 from anymark.engine.hand_pictures import draw_actor
 from anymark.engine.hands import read_hand
 from anymark.engine.hdr import read_hdr
@@ -52,7 +51,7 @@ def main(kind: str, run: Path, assets: Path) -> None:
         if kind == "hands"
         else (face_pictures, face_template())
     )
-    model = MarkerModel(template_of(template.to_dict()), recipe.model).eval()
+    model = MarkerModel(template, recipe.model).eval()
     load_weights(model, run / "weights.safetensors", beside=KEPT)
     unmarked, marked = (
         torch.from_numpy(np.stack([square(each, recipe.model.size) for each in make(assets, painted)]))

@@ -28,7 +28,6 @@ from anymark.learn.train.markers import (
     descend,
     judged_loss,
     spring_loss,
-    spring_of,
     wiping_loss,
 )
 from anymark.learn.train.recipe import MarkerLossConfig, load_recipe
@@ -184,7 +183,7 @@ def test_descent_finds_what_was_painted(start: float) -> None:
 
     def objective(points: Tensor, blur: float) -> Tensor:
         away = blurred(painter(plain, points) - painted, blur).abs().mean((1, 2, 3))
-        return 100 * away + spring_of(points, TEMPLATE)
+        return 100 * away + spring_loss(points, TEMPLATE)
 
     points = rest + start * torch.tensor([0.5, 0.3])
     before = objective(points, 0.0)

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from anymark.detect.template import Template
 from anymark.errors import AnymarkError
+from anymark.learn.data.geometry import to_photo
 from anymark.learn.models.painter import Looks, Painter, PainterConfig
 from anymark.tables import check_numbers
 
@@ -270,8 +271,7 @@ class Strewn:
     def __call__(self, points: Float[Tensor, "B N 2"]) -> Float[Tensor, "B N 2"]:
         """Where the marks of these points are strewn."""
         middle = points.mean(1, keepdim=True)
-        turned = (points - middle) @ self.affine[..., :2].transpose(1, 2)
-        return middle + turned + self.affine[:, None, :, 2] + self.each
+        return middle + to_photo(points - middle, self.affine) + self.each
 
 
 def softened(image: Float[Tensor, "B 3 S S"]) -> Float[Tensor, "B 3 S S"]:

@@ -20,13 +20,15 @@ from torch import Generator, Tensor, nn
 from torch.func import functional_call
 
 from anymark.detect.template import Template, load_template
-from anymark.learn.data.geometry import identity, inverse, to_photo
+from anymark.learn.data.geometry import inverse, to_photo
 from anymark.learn.data.marked import blurred, compare, jittered, read_sets
 from anymark.learn.models.markers import Critic, Made, MarkerModel, Strewn
 from anymark.learn.train.recipe import MarkerLossConfig, MarkerRecipe
 
 ALONE, SHARP = 0.1, 0.7
 """Shares of a run: until then G learns alone; from then on pictures are compared as they are."""
+Images = Float[Tensor, "B 3 S S"]
+
 STIFF = 4.0
 """Springs are stiffer by so much while pictures are blurred most: the whole finds its place before its parts do."""
 DESCENTS, DESCENT, END = 5, 0.012, 0.25
@@ -124,7 +126,7 @@ class MarkerTask:
         loss = wiping_loss(self.model, made, batch, config)
         if left is not None:
             loss = loss + self._found(made, batch, left)
-            loss = loss + config.spring * spring_loss(made.points, self.template, config.spring_kind)
+            loss = loss + config.spring * spring_loss(made.points, self.template, config.spring_kind).mean()
             if config.judged:
                 loss = loss + config.judged * judged_loss(self.model, made)
                 loss = loss + critics_loss(self.model, made, batch, self.recipe.data.jitter.noise, self._generator)
@@ -147,7 +149,7 @@ class MarkerTask:
 
         def objective(points: Float[Tensor, "B N 2"]) -> Float[Tensor, " B"]:
             away = blurred(self.model.painter(wiped, points) - batch.marked, left * self.recipe.model.blur)
-            held = spring_of(points, self.template, config.spring_kind)
+            held = spring_loss(points, self.template, config.spring_kind)
             return config.cycle_marked * away.abs().mean((1, 2, 3)) + spring * held
 
         before, said = self.model.kept[batch.which], made.wiped_points.detach()
@@ -178,39 +180,37 @@ class MarkerTask:
         """How well both cycles close, in %; how far points leave the template, in % of its size; and how often critics
         are right about a patch: at 50 % they tell nothing, near 100 % nobody learns from them."""
         assert isinstance(model, MarkerModel)
-        batch, made, again = self._watched(model)
+        unmarked, marked, made, again = self._watched(model)
         moved = (made.points - model.deltas.template).norm(dim=-1)
         return {
-            "marked again %": 100 * float((again - batch.marked).abs().mean()),
-            "unmarked again %": 100 * float((made.unmarked_again - batch.unmarked).abs().mean()),
+            "marked again %": 100 * float((again - marked).abs().mean()),
+            "unmarked again %": 100 * float((made.unmarked_again - unmarked).abs().mean()),
             "moved %": 100 * float(moved.mean()) / self.template.size,
             "apart %": 100 * float(made.points.std(0).norm(dim=-1).mean()) / self.template.size,
-            "marked critic right %": _right(model.of_marked, batch.marked, made.marked),
-            "unmarked critic right %": _right(model.of_unmarked, batch.unmarked, made.wiped),
+            "marked critic right %": _right(model.of_marked, marked, made.marked),
+            "unmarked critic right %": _right(model.of_unmarked, unmarked, made.wiped),
         }
 
     def sheet(self, model: nn.Module) -> UInt8[np.ndarray, "H W 3"]:
         """Watched pictures in rows: unmarked, painted, wiped again; marked, wiped, painted again."""
         assert isinstance(model, MarkerModel)
-        batch, made, again = self._watched(model)
-        rows = [batch.unmarked, made.marked, made.unmarked_again, batch.marked, made.wiped, again]
+        unmarked, marked, made, again = self._watched(model)
+        rows = [unmarked, made.marked, made.unmarked_again, marked, made.wiped, again]
         grid = torch.cat([torch.cat(list(row[:SHOWN]), 2) for row in rows], 1)
         return (255 * grid.clamp(0, 1)).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy()
 
     @torch.no_grad()
-    def _watched(self, model: MarkerModel) -> tuple[MarkerBatch, Made, Float[Tensor, "B 3 S S"]]:
-        """Pictures spread over both sets, as they are, what the model makes of them, and the marked ones painted
-        again."""
+    def _watched(self, model: MarkerModel) -> tuple[Images, Images, Made, Images]:
+        """Pictures spread over both sets, unmarked and marked, as they are; what the model makes of them; and the
+        marked ones painted again."""
         picked = []
         for images in (self.unmarked, self.marked):
             index = np.linspace(0, len(images) - 1, min(64, len(images))).round().astype(int)
             picked.append(images[index].float() / 255)
         count = min(map(len, picked))
         unmarked, marked = (images[:: max(1, len(images) // count)][:count] for images in picked)
-        still = identity(count, marked)
-        batch = MarkerBatch(unmarked, marked, torch.arange(count), still, torch.zeros_like(marked))
-        made = model(batch.unmarked, batch.marked, batch.noise)
-        return batch, made, model.painter(made.wiped, made.wiped_points)
+        made = model(unmarked, marked, torch.zeros_like(marked))
+        return unmarked, marked, made, model.painter(made.wiped, made.wiped_points)
 
 
 def _right(critic: Critic, real: Tensor, made: Tensor) -> float:
@@ -258,13 +258,6 @@ def critics_loss(model: MarkerModel, made: Made, batch: MarkerBatch, noise: floa
 
 
 def spring_loss(
-    points: Float[Tensor, "B N 2"], template: Template, kind: Literal["vector", "length"] = "vector"
-) -> Tensor:
-    """The mean of `spring_of`."""
-    return spring_of(points, template, kind).mean()
-
-
-def spring_of(
     points: Float[Tensor, "B N 2"], template: Template, kind: Literal["vector", "length"] = "vector"
 ) -> Float[Tensor, " B"]:
     """Mean over the springs of the squared change of their vector, or of their length (section 2)."""

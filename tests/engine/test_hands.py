@@ -62,7 +62,7 @@ def test_sets_come_with_their_truth(hand: Hand, tmp_path: Path) -> None:
     actor = draw_actor(np.random.default_rng(1))
     frames = list(hand_sequence(hand, grounds, 64, actor, 6, painted=False, seed=3))
     assert write_pictures(tmp_path / "s", frames, truth=True) == 6
-    points, visible = read_truth(tmp_path / "s")
+    points, visible, _ = read_truth(tmp_path / "s")
     assert points.shape == (6, 25, 2)
     assert visible.shape == (6, 25)
     steps = np.linalg.norm(np.diff(points, axis=0), axis=-1)

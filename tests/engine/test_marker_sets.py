@@ -42,14 +42,17 @@ def test_faces_are_of_other_people_and_their_points_in_place(tmp_path: Path) -> 
     renders, photos = data_set(tmp_path / "a", "sfhq-{:05}-{}", 50), data_set(tmp_path / "b", "sfhq-{:05}-0-{}", 50)
     out = tmp_path / "faces"
     command = ["data", "markers", "faces", "--marked", renders, "--unmarked", photos, "--held-out", renders]
+    command += ["--sequence", photos, "--sequence-marked", renders]
     assert main([*map(str, command), "--out", str(out), "--size", "64"]) == 0
     marked, unmarked, held_out = (greys(out / name) for name in ("marked", "unmarked", "held-out"))
     assert marked
     assert unmarked
     assert not marked & unmarked
-    assert marked | unmarked == held_out
-    points, visible = read_truth(out / "held-out")
+    assert marked | unmarked == held_out == greys(out / "sequence-marked")
+    assert (out / "sequence" / "truth.npz").is_file()
+    points, visible, take = read_truth(out / "held-out")
     assert visible.all()
+    assert len(set(take)) == PEOPLE
     # seen from straight ahead, the canonical head's own marks nearly are the template: the camera is not at infinity
     template = load_template(out / "template.json")
     assert points.shape == (2 * PEOPLE, 48, 2)

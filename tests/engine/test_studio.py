@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -38,3 +40,19 @@ def test_eyes_move_smoothly_through_a_sequence(seed: int, head: CanonicalHead, a
     if gazes[0] is not None:
         places = np.array(gazes)
         assert np.abs(np.diff(places, axis=0)).max() <= 0.12 * np.ptp(places, axis=0).max() + 1e-9
+
+
+def test_paint_leaves_all_else_as_it_was(head: CanonicalHead, atlas: Atlas) -> None:
+    subject, none = procedural_subject(atlas, np.random.default_rng(0)), np.zeros(3)
+    vertices, bones = head.vertices_mm, Skull.load().vertices_mm
+    taken = Taken(subject, vertices, none, none, np.eye(3)[None].repeat(2, 0), vertices, bones, 0.0)
+    studio = Drawing()
+    studio.head, studio.stage, studio.environments = head, SimpleNamespace(atlas=atlas), [None] * 5  # type: ignore[assignment]
+    first, then = np.random.default_rng(5), np.random.default_rng(5)
+    painted = studio.scene(taken, ShotConfig(marks="lines"), first)
+    plain = studio.scene(taken, ShotConfig(), then)
+    assert painted.marks is not None
+    assert plain.marks is None
+    assert not np.array_equal(painted.subject.skin.colour, plain.subject.skin.colour)
+    assert (painted.R_environment_camera == plain.R_environment_camera).all()
+    assert first.random() == then.random()

@@ -186,10 +186,10 @@ def test_descent_finds_what_was_painted(start: float) -> None:
         return 100 * away + spring_loss(points, TEMPLATE)
 
     points = rest + start * torch.tensor([0.5, 0.3])
-    before = objective(points, 0.0)
+    before, going = objective(points, 0.0), torch.zeros_like(points)
     for i in range(40):
         left = 1 - i / 40
-        points = descend(lambda p, left=left: objective(p, 0.05 * left), points, 0.02 * (0.1 + left))
+        points, going = descend(lambda p, left=left: objective(p, 0.05 * left), points, going, 0.02 * (0.1 + left))
     assert (points - there).norm(dim=-1).max() < 0.03
     assert (objective(points, 0.0) < 0.3 * before).all()
 
@@ -203,12 +203,28 @@ def test_found_points_are_kept_as_the_picture_has_them(run: Path) -> None:
     assert task.model.kept is not None
     rest = task.model.kept.clone()
     task.loss(task.model, batch)
-    moved = (task.model.kept - rest).norm(dim=-1).mean(1)
+    moved, going = (task.model.kept - rest).norm(dim=-1).mean(-1).unbind(1)
     others = torch.ones(len(rest), dtype=torch.bool)
     others[batch.which] = False
     assert (moved[others] == 0).all()
+    assert (going[others] == 0).all()
     assert (moved[batch.which] > 0).all()
+    assert (going[batch.which] > 0).all()
     assert moved.max() < 0.4  # a few short steps from the template, wherever the jitter had put the picture
+
+
+def test_momentum_goes_on_where_a_slope_alternates() -> None:
+    """Along a ravine a ball gets farther than steps of the same length that forget each other."""
+
+    def ravine(points: Tensor) -> Tensor:
+        return points[..., 1].square().sum(-1) + 0.05 * points[..., 0].square().sum(-1)
+
+    points = torch.tensor([[[1.0, 0.05]]])
+    still = torch.zeros_like(points)
+    rolling, going = descend(ravine, *descend(ravine, points, still, 0.01), 0.01)
+    stopping, _ = descend(ravine, descend(ravine, points, still, 0.01)[0], still, 0.01)
+    assert rolling[0, 0, 0] < stopping[0, 0, 0] < 1
+    assert (going != 0).any()
 
 
 def test_what_g_could_hide_in_fine_detail_is_lost() -> None:

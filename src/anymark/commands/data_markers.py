@@ -96,7 +96,9 @@ class Faces:
     held_out: Annotated[Path, arg(metavar="SHARDS")]
     """The same of people who are never trained on."""
     sequence: Annotated[Path | None, arg(metavar="SHARDS")] = None
-    """Data set of preset sequences."""
+    """Data set of preset sequences,"""
+    sequence_marked: Annotated[Path | None, arg(metavar="SHARDS")] = None
+    """and the same with marks."""
     out: Annotated[Path, arg(metavar="DIR")]
     """Folder for what is written."""
     size: Annotated[int, arg(metavar="N")] = 128
@@ -112,8 +114,9 @@ class Faces:
             UNMARKED: self._faces(self.unmarked, 1),
             HELD_OUT: self._faces(self.held_out),
         }
-        if self.sequence is not None:
-            sets[SEQUENCE] = self._faces(self.sequence)
+        for name, folder in ((SEQUENCE, self.sequence), (SEQUENCE_MARKED, self.sequence_marked)):
+            if folder is not None:
+                sets[name] = self._faces(folder)
         _write(self.out, sets)
         return 0
 

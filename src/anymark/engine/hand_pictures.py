@@ -49,6 +49,8 @@ class Known:
     """(N, 2) where the points of the marks are."""
     visible: npt.NDArray[np.bool_]
     """(N,) which of them are seen."""
+    take: int = 0
+    """Pictures of one take are its frames, one after the other."""
 
 
 @dataclass(frozen=True, eq=False)

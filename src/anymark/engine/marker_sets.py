@@ -3,9 +3,11 @@ points are known, to score on."""
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -40,25 +42,37 @@ STEPS = 24
 """Frames of a sequence from one pose to the next."""
 
 
+class Truth(NamedTuple):
+    """What K pictures show."""
+
+    points: npt.NDArray[np.float64]
+    """(K, N, 2) in -1..1."""
+    visible: npt.NDArray[np.bool_]
+    """(K, N) which points are seen."""
+    take: npt.NDArray[np.int64]
+    """(K,) alike for frames of one take."""
+
+
 def write_pictures(folder: Path, pictures: Sequence[Known] | Iterator[Known], truth: bool) -> int:
     """Write pictures, numbered, and `TRUTH` beside them if they are to be scored on; returns how many."""
     folder.mkdir(parents=True, exist_ok=True)
-    points, visible = [], []
+    points, visible, take = [], [], []
     for i, each in enumerate(pictures):
         with atomic(folder / f"{i:06d}.png", "wb") as file:
             Image.fromarray(each.pixels).save(file, "png")
         points.append(each.xy_px * (2 / len(each.pixels)) - 1)
         visible.append(each.visible)
+        take.append(each.take)
     if truth:
         with atomic(folder / TRUTH, "wb") as file:
-            np.savez(file, points=np.stack(points).astype(np.float32), visible=np.stack(visible))
+            np.savez(file, points=np.stack(points).astype(np.float32), visible=np.stack(visible), take=take)
     return len(points)
 
 
-def read_truth(folder: Path) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
-    """(K, N, 2) points in -1..1 of the pictures of a folder, in their order, and (K, N) which are seen."""
+def read_truth(folder: Path) -> Truth:
+    """What the pictures of a folder show, in their order."""
     with np.load(folder / TRUTH) as file:
-        return file["points"], file["visible"]
+        return Truth(file["points"].astype(np.float64), file["visible"], file["take"])
 
 
 def hand_template(hand: Hand) -> Template:
@@ -132,7 +146,8 @@ def face_of(sample: Sample, size: int) -> Known:
     points = points_on(sample.xy_px, LINES)[PAINTED].astype(np.float64)
     at = (Crop(square.affine()).to_crop(points) + 1) * (size / 2)
     seen = points_on(sample.visible[:, None].astype(np.float32), LINES)[PAINTED, 0] > 0.5
-    return Known(crop(sample.image, square, size), at.astype(np.float32), seen)
+    take = zlib.crc32(sample.key.rpartition("-")[0].encode())
+    return Known(crop(sample.image, square, size), at.astype(np.float32), seen, take)
 
 
 def plain_grounds(folder: Path, size: int, rng: np.random.Generator, each: int = 20) -> Bytes:

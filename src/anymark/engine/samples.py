@@ -39,7 +39,7 @@ from anymark.engine.lens import Lens
 from anymark.errors import AnymarkError
 from anymark.files import atomic
 
-ENGINE = 6
+ENGINE = 7
 """Counts on whenever the same recipe gives other samples: no data set is begun by one and finished by another."""
 RECIPE = "recipe.json"
 """The file that says what a data set is made of, from its beginning."""

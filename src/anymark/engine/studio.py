@@ -237,9 +237,9 @@ class Studio:
 
     def scene(self, taken: Taken, config: ShotConfig, rng: np.random.Generator) -> Scene:
         """Light, background and what else is there."""
-        marks = None
-        if config.marks != "none" and rng.random() < config.marked:
-            marks = draw_marks(self.head, rng, config.marks == "lines", config.paint)
+        marks, (own,) = None, rng.spawn(1)  # all else is the same with paint and without
+        if config.marks != "none" and own.random() < config.marked:
+            marks = draw_marks(self.head, own, config.marks == "lines", config.paint)
             skin = paint(self.stage.atlas, taken.subject.skin.colour, marks)
             taken = replace(taken, subject=replace(taken.subject, skin=replace(taken.subject.skin, colour=skin)))
         return Scene(

@@ -18,7 +18,7 @@ from anymark.detect.image import load_image
 from anymark.detect.markers import MarkerDetector
 from anymark.detect.template import Template
 from anymark.detect.window import Window
-from anymark.engine.marker_sets import FACE_SCALE, read_truth
+from anymark.engine.marker_sets import FACE_SCALE, Truth, read_truth
 from anymark.engine.marks import LINES, PAINTED
 from anymark.errors import AnymarkError
 
@@ -34,10 +34,8 @@ NEAR = 0.12
 _FAINTEST = 0.25  # of the strongest blob
 
 
-def read_known(
-    folder: Path, limit: int | None = None
-) -> tuple[list[npt.NDArray[np.uint8]], Array, npt.NDArray[np.bool_]]:
-    """Pictures with the points (K, N, 2) in -1..1 that they show, and which of them are seen (K, N).
+def read_known(folder: Path, limit: int | None = None) -> tuple[list[npt.NDArray[np.uint8]], Truth]:
+    """Pictures, and what they show.
 
     Args:
         limit: the first so many.
@@ -49,12 +47,12 @@ def read_known(
         raise AnymarkError(f"{folder}: no such folder")
     pictures = [load_image(path) for path in photos(str(folder))]
     try:
-        points, visible = read_truth(folder)
+        truth = read_truth(folder)
     except (OSError, KeyError, ValueError) as error:
         raise AnymarkError(f"{folder}: no truth of anymark data markers ({error})") from None
-    if len(points) != len(pictures):
-        raise AnymarkError(f"{folder}: {len(pictures)} pictures, and truth of {len(points)}")
-    return pictures[:limit], points[:limit].astype(np.float64), visible[:limit]
+    if len(truth.points) != len(pictures):
+        raise AnymarkError(f"{folder}: {len(pictures)} pictures, and truth of {len(truth.points)}")
+    return pictures[:limit], Truth(truth.points[:limit], truth.visible[:limit], truth.take[:limit])
 
 
 def by_markers(detector: MarkerDetector) -> Finder:
@@ -112,9 +110,9 @@ def _fine(response: npt.NDArray[np.float32], rows: Ids, columns: Ids, axis: int)
     return np.asarray((rows if axis == 0 else columns) + np.clip(off, -0.5, 0.5), np.float64)
 
 
-def errors(found: Sequence[Array], truth: Array, visible: npt.NDArray[np.bool_], size: float) -> dict[str, float]:
+def errors(found: Sequence[Array], truth: Truth, size: float) -> dict[str, float]:
     """Mean and median distance of what is seen, over the template's size, in %, and how much of it was found."""
-    away = np.linalg.norm(np.stack(found) - truth, axis=-1)[visible] / size
+    away = np.linalg.norm(np.stack(found) - truth.points, axis=-1)[truth.visible] / size
     there = away[np.isfinite(away)]
     if not len(there):
         return {"mean %": np.nan, "median %": np.nan, "found %": 0.0}
@@ -122,10 +120,11 @@ def errors(found: Sequence[Array], truth: Array, visible: npt.NDArray[np.bool_],
     return {"mean %": 100 * float(there.mean()), "median %": 100 * float(np.median(there)), "found %": share}
 
 
-def jitter(found: Sequence[Array], truth: Array, visible: npt.NDArray[np.bool_], size: float) -> float:
-    """Root mean square, over points that are seen in two frames one after the other, of how much their error changes
-    from one to the next; over the template's size, in %."""
-    error = np.stack(found) - truth
-    change = np.linalg.norm(np.diff(error, axis=0), axis=-1)[visible[1:] & visible[:-1]]
+def jitter(found: Sequence[Array], truth: Truth, size: float) -> float:
+    """Root mean square, over points that are seen in two frames of a take one after the other, of how much their error
+    changes from one to the next; over the template's size, in %."""
+    change = np.linalg.norm(np.diff(np.stack(found) - truth.points, axis=0), axis=-1)
+    same = (truth.take[1:] == truth.take[:-1])[:, None]
+    change = change[truth.visible[1:] & truth.visible[:-1] & same]
     change = change[np.isfinite(change)]
     return 100 * float(np.sqrt((change**2).mean())) / size if len(change) else float("nan")

@@ -42,25 +42,25 @@ class Painted(Measurement):
         who = {"markers": by_markers(detector), "template alone": by_template(template)}
         if template.name == "face":
             who["query model"] = by_query(self.detector())
-        pictures, truth, visible = read_known(self.folder / HELD_OUT, self.limit)
+        pictures, truth = read_known(self.folder / HELD_OUT, self.limit)
         rows: dict[str, dict[str, float]] = {}
         for i, (name, find) in enumerate(who.items()):
-            rows[name] = errors([find(pixels) for pixels in pictures], truth, visible, template.size)
+            rows[name] = errors([find(pixels) for pixels in pictures], truth, template.size)
             show_progress(i + 1, len(who))
         details = [Detail(f"{len(pictures)} held-out unmarked pictures, % of the template's size", rows)]
         jitters: dict[str, dict[str, float]] = {}
         if (self.folder / SEQUENCE).is_dir():
-            frames, path, seen = read_known(self.folder / SEQUENCE, self.limit)
+            frames, path = read_known(self.folder / SEQUENCE, self.limit)
             for name, find in who.items():
                 found = [find(pixels) for pixels in frames]
-                jitters[name] = {"jitter %": jitter(found, path, seen, template.size)}
-                jitters[name] |= errors(found, path, seen, template.size)
+                jitters[name] = {"jitter %": jitter(found, path, template.size)}
+                jitters[name] |= errors(found, path, template.size)
         if (self.folder / SEQUENCE_MARKED).is_dir():
-            frames, path, seen = read_known(self.folder / SEQUENCE_MARKED, self.limit)
-            found = [nearest_blobs(pixels, true) for pixels, true in zip(frames, path, strict=True)]
+            frames, path = read_known(self.folder / SEQUENCE_MARKED, self.limit)
+            found = [nearest_blobs(pixels, true) for pixels, true in zip(frames, path.points, strict=True)]
             jitters["blobs of the marked frames, told which is which"] = {
-                "jitter %": jitter(found, path, seen, template.size),
-                **errors(found, path, seen, template.size),
+                "jitter %": jitter(found, path, template.size),
+                **errors(found, path, template.size),
             }
         if jitters:
             details.append(Detail("frames of a sequence", jitters))

@@ -204,13 +204,15 @@ class MarkerModel(nn.Module):
     """
 
     steps: Tensor
-    kept: Float[Tensor, "M N 2"] | None
+    kept: Float[Tensor, "M 2 N 2"] | None
+    """Where the points of each marked picture were found, and which way they were going."""
 
     def __init__(self, template: Template, config: MarkerConfig, pictures: int = 0) -> None:
         super().__init__()
         self.deltas = Deltas(template, config)
         self.generator = Generator(config)
-        self.register_buffer(KEPT, self.deltas.template.expand(pictures, -1, -1).clone() if pictures else None)
+        still = torch.stack([self.deltas.template, torch.zeros_like(self.deltas.template)])
+        self.register_buffer(KEPT, still.repeat(pictures, 1, 1, 1) if pictures else None)
         self.painter = Painter(template, config.painter)
         self.of_marked, self.of_unmarked = Critic(config), Critic(config)
         self.pool_marked, self.pool_unmarked = Pool(config.size), Pool(config.size)

@@ -25,14 +25,16 @@ from anymark.learn.data.marked import blurred, compare, jittered, read_sets
 from anymark.learn.models.markers import Critic, Made, MarkerModel, Strewn
 from anymark.learn.train.recipe import MarkerLossConfig, MarkerRecipe
 
-ALONE, SHARP = 0.1, 0.7
-"""Shares of a run: until then G learns alone; from then on pictures are compared as they are."""
+ALONE = 0.1
+"""Share of a run in which G learns alone."""
 Images = Float[Tensor, "B 3 S S"]
 
-STIFF = 4.0
+STIFF = 9.0
 """Springs are stiffer by so much while pictures are blurred most: the whole finds its place before its parts do."""
-DESCENTS, DESCENT, END = 5, 0.012, 0.25
-"""Steps down for points, their length in half sides at first, and the share of it that remains at last."""
+DESCENTS, DESCENT, END = 5, 0.02, 0.1
+"""Steps down for points, their length in half sides at first, and the share of it that remains at last;"""
+MOMENTUM = 0.8
+"""and of the last step, that the next one adds."""
 REHEARSED = 3
 """Pictures of which L_delta learns what was found before, for each that is looked at anew."""
 FOUND = 100.0
@@ -138,7 +140,7 @@ class MarkerTask:
         """How much is left of the way from blurred to sharp, 1..0; None while G learns alone: before it wipes, the
         marked cycle closes best if nothing is painted."""
         done = int(self.model.steps) / max(1, self.recipe.train.steps)
-        return None if done < ALONE else max(0.0, 1 - (done - ALONE) / (SHARP - ALONE))
+        return None if done < ALONE else max(0.0, 1 - (done - ALONE) / (1 - ALONE))
 
     def _found(self, made: Made, batch: MarkerBatch, left: float) -> Tensor:
         """Points of the marked pictures are found by descent, from where they were found before or from where L_delta
@@ -152,12 +154,14 @@ class MarkerTask:
             held = spring_loss(points, self.template, config.spring_kind)
             return config.cycle_marked * away.abs().mean((1, 2, 3)) + spring * held
 
-        before, said = self.model.kept[batch.which], made.wiped_points.detach()
-        now = to_photo(before, inverse(batch.before))
+        there, said = inverse(batch.before), made.wiped_points.detach()
+        before, going = self.model.kept[batch.which].unbind(1)
+        now, going = to_photo(before, there), _turned(going, there)
         with torch.no_grad():
             better = (objective(said) < objective(now))[:, None, None]
-        points = descend(objective, torch.where(better, said, now), DESCENT * (END + (1 - END) * left))
-        self.model.kept[batch.which] = to_photo(points, batch.before)
+        now, going = torch.where(better, said, now), going.masked_fill(better, 0.0)
+        points, going = descend(objective, now, going, DESCENT * (END + (1 - END) * left))
+        self.model.kept[batch.which] = torch.stack([to_photo(points, batch.before), _turned(going, batch.before)], 1)
         loss = FOUND * (made.wiped_points - points).square().sum(-1).mean()
         if batch.rehearsed is not None:
             loss = loss + FOUND * self._rehearsed(batch.rehearsed)
@@ -174,7 +178,7 @@ class MarkerTask:
             wiped = self.model.generator(seen.images)
         noise = torch.randn(wiped.shape, generator=self._generator, device=wiped.device)
         said = self.model.deltas(wiped + self.recipe.data.noise * noise)
-        return (said - to_photo(self.model.kept[seen.which], inverse(seen.before))).square().sum(-1).mean()
+        return (said - to_photo(self.model.kept[seen.which, 0], inverse(seen.before))).square().sum(-1).mean()
 
     def evaluate(self, model: nn.Module) -> dict[str, float]:
         """How well both cycles close, in %; how far points leave the template, in % of its size; and how often critics
@@ -218,15 +222,29 @@ def _right(critic: Critic, real: Tensor, made: Tensor) -> float:
 
 
 def descend(
-    objective: Callable[[Float[Tensor, "B N 2"]], Float[Tensor, " B"]], points: Float[Tensor, "B N 2"], step: float
-) -> Float[Tensor, "B N 2"]:
-    """A few steps down, each so far in the root mean square of a picture's points, in half sides: pictures in which
-    marks are faint move as far as others."""
+    objective: Callable[[Float[Tensor, "B N 2"]], Float[Tensor, " B"]],
+    points: Float[Tensor, "B N 2"],
+    going: Float[Tensor, "B N 2"],
+    step: float,
+) -> tuple[Float[Tensor, "B N 2"], Float[Tensor, "B N 2"]]:
+    """A few steps down with momentum -> points, and the way they are going, in steps.
+
+    Args:
+        going: the way they went before.
+        step: what a slope adds, in the root mean square of a picture's points, in half sides: pictures in which marks
+            are faint move as far as others.
+    """
     for _ in range(DESCENTS):
         points = points.detach().requires_grad_()
         (slope,) = torch.autograd.grad(objective(points).sum(), points)
-        points = points - step * slope / slope.square().mean((1, 2), keepdim=True).sqrt().clamp(min=1e-8)
-    return points.detach()
+        going = MOMENTUM * going + slope / slope.square().mean((1, 2), keepdim=True).sqrt().clamp(min=1e-8)
+        points = points - step * going
+    return points.detach(), going
+
+
+def _turned(ways: Float[Tensor, "B N 2"], affine: Float[Tensor, "B 2 3"]) -> Float[Tensor, "B N 2"]:
+    """What a map makes of differences of places."""
+    return ways @ affine[:, :, :2].transpose(1, 2)
 
 
 def wiping_loss(model: MarkerModel, made: Made, batch: MarkerBatch, config: MarkerLossConfig) -> Tensor:

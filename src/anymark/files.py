@@ -1,4 +1,4 @@
-"""Files out: each is written whole or not at all, and none over another."""
+"""Files in and out: what is no file of its kind is named; each is written whole or not at all, none over another."""
 
 from __future__ import annotations
 
@@ -10,6 +10,27 @@ from pathlib import Path
 from typing import IO, Any, Literal
 
 from anymark.errors import AnymarkError
+
+
+@contextmanager
+def reading(path: str | os.PathLike[str], what: str) -> Iterator[None]:
+    """Whatever goes wrong in the block, as what is read is missing, damaged or something else, is said of the file.
+
+    Args:
+        what: that the file should be, as in "a track".
+
+    Raises:
+        AnymarkError: it cannot be read, or is none.
+    """
+    try:
+        yield
+    except AnymarkError:
+        raise
+    except OSError as error:
+        raise AnymarkError(f"{path}: {(error.strerror or str(error)).lower()}") from None
+    except Exception as error:  # readers of damaged files raise whatever they stumble over
+        said = (str(error).splitlines() or [""])[0].rstrip(":") or type(error).__name__
+        raise AnymarkError(f"{path}: not {what} ({said})") from None
 
 
 @contextmanager

@@ -162,5 +162,5 @@ def test_tracked_clips_come_back(tmp_path: Path) -> None:
     assert read.tracker == "tapnext"
     np.testing.assert_array_equal(read.xy_px, made.xy_px)
     np.savez(tmp_path / "b.tracks.npz", frames=np.zeros(3))
-    with pytest.raises(AnymarkError, match="no tracked clip"):
+    with pytest.raises(AnymarkError, match="not a tracked clip"):
         TrackedClip.load(tmp_path / "b.tracks.npz")

@@ -242,7 +242,7 @@ def test_real_photos_are_fitted_closely(ict: Rig) -> None:
 
 
 def test_a_missing_rig_is_named(tmp_path: Path) -> None:
-    with pytest.raises(AnymarkError, match=r"ict_facekit_light\.npz: cannot be read"):
+    with pytest.raises(AnymarkError, match=r"ict_facekit_light\.npz: no such file"):
         Rig.load_ict(tmp_path)
     folder = tmp_path / "ict_facekit"
     folder.mkdir()

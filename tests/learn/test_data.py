@@ -75,7 +75,7 @@ def test_the_cache_notices_another_tar_of_the_same_size(photo_root: Path, tmp_pa
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        ("no labels", r"faker/labels\.npz: cannot be read"),
+        ("no labels", r"faker/labels\.npz: no such file"),
         ("no crops", r"faker/crops\.tar: cannot be read"),
         ("truncated crops", r"faker/crops\.tar: cannot be read"),
         ("truncated labels", r"faker/labels\.npz: not a file of labels"),

@@ -236,7 +236,7 @@ def test_tracks_are_matches_alone(tmp_path: Path, pairs: DenseSet) -> None:
     with pytest.raises(AnymarkError, match="no clips"):
         load_tracks(tmp_path / "nothing")
     (tmp_path / "three.tracks.npz").write_bytes(b"PK")
-    with pytest.raises(AnymarkError, match="no tracked clip"):
+    with pytest.raises(AnymarkError, match="not a tracked clip"):
         load_tracks(tmp_path)
 
 

@@ -71,6 +71,18 @@ def test_the_painters_gradient_is_right() -> None:
     assert torch.autograd.gradcheck(lambda p: painter(image, p), points, atol=1e-5)
 
 
+@pytest.mark.parametrize("shading", [0.0, 0.4, 1.0])
+def test_paint_takes_the_light_of_the_picture(shading: float) -> None:
+    painter = Painter(TEMPLATE, replace(GIVEN, opacity=0.98, shading=shading))
+    dark, medium = (torch.full((1, 3, 64, 64), level) for level in (0.125, 0.5))
+    x, y = 44, 51  # in the middle of the dot
+    points = points_of(TEMPLATE)
+    under, on = (float(painter(image, points)[0, 2, y, x].detach()) for image in (dark, medium))
+    cover = float(painter.cover(points, 64)[0, y, x].detach())
+    paint = [(seen - (1 - cover) * level) / cover for seen, level in ((under, 0.125), (on, 0.5))]
+    assert paint[0] / paint[1] == pytest.approx(0.25**shading, rel=1e-3)
+
+
 def test_blurred_comparison_attracts_from_afar_and_a_sharp_one_does_not() -> None:
     painter = Painter(Template.of("dot", [[0.0, 0.0]]), GIVEN)
     there = painter.cover(torch.tensor([[[0.5, 0.0]]]), 64).detach()

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from anymark.errors import AnymarkError
+from anymark.files import reading
 
 Array = npt.NDArray[np.floating]
 
@@ -63,7 +63,7 @@ def read_flame(path: Path) -> dict[str, npt.NDArray]:
     Raises:
         AnymarkError: the file is missing or something else.
     """
-    try:
+    with reading(path, "FLAME's model"):
         with path.open("rb") as file:
             content = _Reader(file, encoding="latin1").load()
         model = {key: _array(content[key]) for key in ("v_template", "shapedirs", "f", "weights", "J_regressor")}
@@ -76,10 +76,6 @@ def read_flame(path: Path) -> dict[str, npt.NDArray]:
         moves = _REACH * np.moveaxis(shapes[..., 300 : 300 + EXPRESSIONS], 2, 0)
         jaw = _opened(neutral, model["J_regressor"].astype(np.float64), model["weights"].astype(np.float64))
         expression = np.concatenate([moves, -moves, jaw[None]])
-    except OSError as error:
-        raise AnymarkError(f"{path}: {(error.strerror or str(error)).lower()}") from None
-    except Exception as error:  # a damaged pickle may raise anything
-        raise AnymarkError(f"{path}: not FLAME's model ({' '.join(str(error).split())[:120]})") from None
     names = [f"{i:02d}{sign}" for sign in "+-" for i in range(EXPRESSIONS)]
     return {
         "neutral": neutral,

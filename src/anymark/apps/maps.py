@@ -11,8 +11,7 @@ import numpy.typing as npt
 from anymark.canonical.frame import CUBE_SIDE_MM, mm_to_uvw
 from anymark.detect.dense import DenseMap
 from anymark.detect.window import Crop
-from anymark.errors import AnymarkError
-from anymark.files import atomic
+from anymark.files import atomic, reading
 
 Floats = npt.NDArray[np.float32]
 Pixels = npt.NDArray[np.uint8]
@@ -47,18 +46,11 @@ def load_maps(path: Path) -> list[DenseMap]:
     Raises:
         AnymarkError: the file is missing, damaged or something else.
     """
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as data:
-            width, height = (int(v) for v in data["image_size_px"])
-            points, head, sigma, crops = (data[key] for key in ("points_mm", "head", "sigma_mm", "crop"))
-            parts = zip(points, head, sigma, map(Crop, crops), strict=True)
-            return [DenseMap(*part, (width, height)) for part in parts]
-    except AnymarkError:
-        raise
-    except OSError as error:
-        raise AnymarkError(f"{path}: {(error.strerror or str(error)).lower()}") from None
-    except Exception as error:  # zipfile and numpy raise whatever they stumble over
-        raise AnymarkError(f"{path}: not a file of dense maps ({error})") from None
+    with reading(path, "a file of dense maps"), path.open("rb") as file, np.load(file, allow_pickle=False) as data:
+        width, height = (int(v) for v in data["image_size_px"])
+        points, head, sigma, crops = (data[key] for key in ("points_mm", "head", "sigma_mm", "crop"))
+        parts = zip(points, head, sigma, map(Crop, crops), strict=True)
+        return [DenseMap(*part, (width, height)) for part in parts]
 
 
 def rgba_of(maps: Sequence[DenseMap]) -> Floats:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import re
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from anymark.canonical import CanonicalHead, Layout, load_layout
 from anymark.canonical.head import SKIN, closest_on_triangles
 from anymark.canonical.kriging import extension_weights
 from anymark.errors import AnymarkError
+from anymark.files import reading
 from anymark.fit import Points, Rig
 from anymark.wavefront import read_obj
 
@@ -187,13 +187,8 @@ def closest(
 
 
 def _read_npz(path: Path) -> dict[str, npt.NDArray]:
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as data:
-            return {key: data[key] for key in data.files}
-    except OSError as error:
-        raise AnymarkError(f"{path}: {(error.strerror or str(error)).lower()}") from None
-    except (ValueError, TypeError, zipfile.BadZipFile, EOFError, AttributeError) as error:
-        raise AnymarkError(f"{path}: not an .npz file of a rig ({error})") from None
+    with reading(path, "an .npz file of a rig"), path.open("rb") as file, np.load(file, allow_pickle=False) as data:
+        return {key: data[key] for key in data.files}
 
 
 def _read_folder(folder: Path) -> dict[str, npt.NDArray]:

@@ -26,7 +26,7 @@ from anymark.detect.camera import Camera
 from anymark.detect.detector import Detector, as_layout
 from anymark.detect.files import MARK
 from anymark.errors import AnymarkError
-from anymark.files import atomic, check_file
+from anymark.files import atomic, check_file, reading
 from anymark.video import Frame, Track, Video
 from anymark.video.sequence import ImageSequence, plain_stem
 from anymark.video.write import check_drawing, write_video
@@ -157,7 +157,7 @@ def read_cameras(path: Path, count: int, of: str = "clips") -> list[Camera]:
     Raises:
         AnymarkError: the file cannot be read, or does not hold so many cameras.
     """
-    try:
+    with reading(path, "a list of cameras"):
         listed = json.loads(path.read_text("utf-8"))
         cameras = [
             Camera(
@@ -166,10 +166,6 @@ def read_cameras(path: Path, count: int, of: str = "clips") -> list[Camera]:
             )
             for each in listed
         ]
-    except OSError as error:
-        raise AnymarkError(f"{path}: {(error.strerror or str(error)).lower()}") from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise AnymarkError(f"{path}: no list of cameras ({error})") from None
     if len(cameras) != count:
         raise AnymarkError(f"{path}: {len(cameras)} cameras for {count} {of}")
     return cameras

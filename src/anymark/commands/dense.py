@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +24,7 @@ from anymark.detect.files import unique
 from anymark.detect.image import load_image
 from anymark.detect.write import write_image
 from anymark.errors import AnymarkError
+from anymark.files import reading
 from anymark.signals import stopped_by_sigterm
 from anymark.video.exr import check_openexr, write_exr
 from anymark.video.sequence import plain_stem
@@ -158,13 +158,8 @@ def _parse_click(text: str) -> Clicked:
 
 
 def _read_volume(path: Path) -> Bools:
-    try:
-        with open(path, "rb") as file:
-            volume = np.load(file, allow_pickle=False)
-    except OSError as error:
-        raise AnymarkError(f"{path}: {(error.strerror or str(error)).lower()}") from None
-    except (ValueError, EOFError, zipfile.BadZipFile):
-        raise AnymarkError(f"{path}: not an .npy file of numbers") from None
+    with reading(path, "an .npy file of numbers"), open(path, "rb") as file:
+        volume = np.load(file, allow_pickle=False)
     if not isinstance(volume, np.ndarray) or volume.ndim != 3 or len(set(volume.shape)) != 1 or not len(volume):
         raise AnymarkError(f"{path}: a volume must be (N, N, N)")
     if not np.isin(volume, (0, 1)).all():

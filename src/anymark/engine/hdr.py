@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from anymark.errors import AnymarkError
+from anymark.files import reading
 
 HELD_OUT_PANORAMAS = ("lobby", "park", "workshop")
 """Seen by evaluations and held-out samples only."""
@@ -19,7 +19,7 @@ def read_hdr(path: Path) -> npt.NDArray[np.float32]:
     Raises:
         AnymarkError: the file cannot be read or is of another kind.
     """
-    try:
+    with reading(path, "a readable .hdr"):
         data = path.read_bytes()
         header, _, rest = data.partition(b"\n\n")
         size, _, body = rest.partition(b"\n")
@@ -27,8 +27,6 @@ def read_hdr(path: Path) -> npt.NDArray[np.float32]:
         if not header.startswith(b"#?") or (axis_y, axis_x) != (b"-Y", b"+X"):
             raise ValueError("not a Radiance picture with rows from the top")
         rgbe = _decode_rle(body, int(height), int(width))
-    except (OSError, ValueError, IndexError) as error:
-        raise AnymarkError(f"{path}: not a readable .hdr ({error})") from error
     scale = np.ldexp(1.0, rgbe[..., 3].astype(np.int32) - 136)
     return (rgbe[..., :3] * scale[..., None]).astype(np.float32)
 

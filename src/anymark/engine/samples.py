@@ -24,8 +24,6 @@ from __future__ import annotations
 import io
 import json
 import tarfile
-import zipfile
-import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +35,7 @@ from PIL import Image
 
 from anymark.engine.lens import Lens
 from anymark.errors import AnymarkError
-from anymark.files import atomic
+from anymark.files import atomic, reading
 
 ENGINE = 7
 """Counts on whenever the same recipe gives other samples: no data set is begun by one and finished by another."""
@@ -125,23 +123,20 @@ def read_shards(paths: Sequence[Path]) -> Iterator[Sample]:
         AnymarkError: a file cannot be read or holds what is no sample.
     """
     for path in paths:
-        try:
-            with tarfile.open(path) as tar:
-                parts: dict[str, bytes] = {}
-                key = ""
-                for member in tar:
-                    stem, _, suffix = member.name.partition(".")
-                    if stem != key and parts:
-                        yield _sample(key, parts)
-                        parts = {}
-                    key = stem
-                    content = tar.extractfile(member)
-                    if content is not None:
-                        parts[suffix] = content.read()
-                if parts:
+        with reading(path, "a shard of samples"), tarfile.open(path) as tar:
+            parts: dict[str, bytes] = {}
+            key = ""
+            for member in tar:
+                stem, _, suffix = member.name.partition(".")
+                if stem != key and parts:
                     yield _sample(key, parts)
-        except (OSError, tarfile.TarError, KeyError, ValueError, zipfile.BadZipFile, zlib.error, EOFError) as error:
-            raise AnymarkError(f"{path}: not a shard of samples ({_first_line(error)})") from None
+                    parts = {}
+                key = stem
+                content = tar.extractfile(member)
+                if content is not None:
+                    parts[suffix] = content.read()
+            if parts:
+                yield _sample(key, parts)
 
 
 def finished_shards(folder: Path) -> list[Path]:
@@ -179,15 +174,8 @@ def count_samples(path: Path) -> int:
     Raises:
         AnymarkError: it cannot be read.
     """
-    try:
-        with tarfile.open(path) as tar:
-            return sum(name.endswith(".json") for name in tar.getnames())
-    except (OSError, tarfile.TarError) as error:
-        raise AnymarkError(f"{path}: not a shard of samples ({_first_line(error)})") from None
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(":")
+    with reading(path, "a shard of samples"), tarfile.open(path) as tar:
+        return sum(name.endswith(".json") for name in tar.getnames())
 
 
 def _add(tar: tarfile.TarFile, sample: Sample) -> None:

@@ -8,7 +8,6 @@ tracker's name.
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +21,7 @@ from anymark.detect.image import open_photo
 from anymark.detect.window import Crop, Window, crop
 from anymark.engine.tracks import PointTracker, spread_points, without_outliers
 from anymark.errors import AnymarkError
-from anymark.files import atomic
+from anymark.files import atomic, reading
 
 SUFFIX = ".tracks.npz"
 
@@ -74,16 +73,11 @@ class TrackedClip:
         Raises:
             AnymarkError: the file is missing, damaged or something else.
         """
-        try:
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as data:
-                arrays = {key: data[key] for key in cls.__dataclass_fields__}
-        except OSError as error:
-            raise AnymarkError(f"{path}: {(error.strerror or str(error)).lower()}") from None
-        except (KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
-            raise AnymarkError(f"{path}: no tracked clip ({error})") from None
-        count, points = arrays["xy_px"].shape[:2]
+        with reading(path, "a tracked clip"), path.open("rb") as file, np.load(file, allow_pickle=False) as data:
+            arrays = {key: data[key] for key in cls.__dataclass_fields__}
+            count, points = arrays["xy_px"].shape[:2]
         if arrays["frames"].shape[:1] != (count,) or arrays["visible"].shape != (count, points):
-            raise AnymarkError(f"{path}: no tracked clip (its frames and tracks are not of one number)")
+            raise AnymarkError(f"{path}: not a tracked clip (its frames and tracks are not of one number)")
         return cls(**{**arrays, "tracker": str(arrays["tracker"])})
 
 

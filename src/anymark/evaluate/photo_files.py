@@ -14,8 +14,6 @@ from __future__ import annotations
 import io
 import posixpath
 import tarfile
-import zipfile
-import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -29,6 +27,7 @@ from PIL import Image
 from anymark.canonical import load_layout
 from anymark.canonical.face_mesh import FACE_MESH_POINTS
 from anymark.errors import AnymarkError
+from anymark.files import reading
 
 Split = Literal["held-out", "train", "calibration"]
 SPLIT_CODE = {"train": 0, "held-out": 1}
@@ -166,19 +165,14 @@ def read_npz(path: Path, keys: Iterable[str], optional: Iterable[str] = ()) -> d
     Raises:
         AnymarkError: the file cannot be read, or lacks one of `keys`.
     """
-    try:
-        with path.open("rb") as file:
-            magic = file.read(6)
-            if not magic.startswith(b"PK"):  # numpy would advise to unpickle it
-                raise ValueError("one array, not an .npz file" if magic == b"\x93NUMPY" else "not an .npz file")
-            file.seek(0)
-            npz = cast(NpzFile, np.load(file))
-            with npz:
-                return {key: npz[key] for key in (*keys, *(key for key in optional if key in npz))}
-    except OSError as error:
-        raise AnymarkError(f"{path}: cannot be read ({error.strerror or error})") from None
-    except (KeyError, ValueError, EOFError, NotImplementedError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
-        raise AnymarkError(f"{path}: not a file of labels ({error})") from None
+    with reading(path, "a file of labels"), path.open("rb") as file:
+        magic = file.read(6)
+        if not magic.startswith(b"PK"):  # numpy would advise to unpickle it
+            raise ValueError("one array, not an .npz file" if magic == b"\x93NUMPY" else "not an .npz file")
+        file.seek(0)
+        npz = cast(NpzFile, np.load(file))
+        with npz:
+            return {key: npz[key] for key in (*keys, *(key for key in optional if key in npz))}
 
 
 class PhotoTar:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import resources
@@ -12,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from anymark.errors import AnymarkError
+from anymark.files import reading
 
 Array = npt.NDArray[np.floating]
 Index = npt.NDArray[np.integer]
@@ -217,10 +217,5 @@ def _rim(neutral_mm: npt.NDArray[np.float32], iris: Index) -> Index:
 
 
 def _read(path: Path) -> dict[str, npt.NDArray]:
-    try:
-        with path.open("rb") as file, np.load(file) as data:
-            return {key: data[key] for key in data.files}
-    except OSError as error:
-        raise AnymarkError(f"{path}: cannot be read ({(error.strerror or str(error)).lower()})") from None
-    except (ValueError, zipfile.BadZipFile) as error:
-        raise AnymarkError(f"{path}: not a rig ({error})") from None
+    with reading(path, "a rig"), path.open("rb") as file, np.load(file) as data:
+        return {key: data[key] for key in data.files}

@@ -22,7 +22,7 @@ import numpy.typing as npt
 from anymark.canonical import Layout
 from anymark.detect.landmarks import Landmarks
 from anymark.errors import AnymarkError
-from anymark.files import atomic
+from anymark.files import atomic, reading
 from anymark.video.frames import Video
 from anymark.video.rows import Rows, row_dtype, to_landmarks, tracked
 from anymark.video.tracker import Tracker
@@ -146,41 +146,34 @@ class Track:
         Raises:
             AnymarkError: there is no such file, or it is not a whole track.
         """
-        try:
-            with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
-                about = json.loads(str(file["about"]))
-                if about["format"] != FORMAT:
-                    raise AnymarkError(f"{path}: format {about['format']!r}; this anymark reads {FORMAT}")
-                code = about["code"]
-                layout = Layout(
-                    about["layout"],
-                    file["points_mm"],
-                    names=tuple(file["names"].tolist()) if "names" in file else None,
-                    regions={name: np.array(ids, np.int64) for name, ids in about["regions"].items()},
-                    code=tuple(code) if isinstance(code, list) else code,
-                    model=about["model"],
-                    **{key: file[key] for key in _LAYOUT_TABLES if key in file},
-                )
-                rows = np.zeros(len(file["frame"]), row_dtype(len(layout)))
-                for name in rows.dtype.names or ():
-                    rows[name] = file[name]
-                return cls(
-                    video=about["video"],
-                    size_px=tuple(about["size_px"]),
-                    time_base=Fraction(*about["time_base"]),
-                    layout=layout,
-                    smooth=about["smooth"],
-                    pts=file["pts"],
-                    time_s=file["time_s"],
-                    decoded=file["decoded"],
-                    rows=rows,
-                )
-        except OSError as error:
-            raise AnymarkError(f"{path}: {(error.strerror or str(error)).lower()}") from None
-        except AnymarkError:
-            raise
-        except (ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile, EOFError) as error:
-            raise AnymarkError(f"{path}: not a whole track ({error})") from None
+        with reading(path, "a whole track"), open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
+            about = json.loads(str(file["about"]))
+            if about["format"] != FORMAT:
+                raise AnymarkError(f"{path}: format {about['format']!r}; this anymark reads {FORMAT}")
+            code = about["code"]
+            layout = Layout(
+                about["layout"],
+                file["points_mm"],
+                names=tuple(file["names"].tolist()) if "names" in file else None,
+                regions={name: np.array(ids, np.int64) for name, ids in about["regions"].items()},
+                code=tuple(code) if isinstance(code, list) else code,
+                model=about["model"],
+                **{key: file[key] for key in _LAYOUT_TABLES if key in file},
+            )
+            rows = np.zeros(len(file["frame"]), row_dtype(len(layout)))
+            for name in rows.dtype.names or ():
+                rows[name] = file[name]
+            return cls(
+                video=about["video"],
+                size_px=tuple(about["size_px"]),
+                time_base=Fraction(*about["time_base"]),
+                layout=layout,
+                smooth=about["smooth"],
+                pts=file["pts"],
+                time_s=file["time_s"],
+                decoded=file["decoded"],
+                rows=rows,
+            )
 
 
 def _member(name: str) -> zipfile.ZipInfo:

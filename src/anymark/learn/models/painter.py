@@ -12,12 +12,15 @@ from torch import Tensor, nn
 
 from anymark.detect.template import Template
 from anymark.learn.data.geometry import pixel_centres
+from anymark.learn.data.marked import blurred
 from anymark.tables import check_numbers
 
 PIXEL = 0.4
 """Standard deviation, in pixels, of what a pixel sees: it blurs marks that are finer, too."""
 LOOKS_PACE = 20.0
 """Share of the learning rate for colour and opacity: they are few numbers, and far from where they begin."""
+LIGHT, MEDIUM = 0.03, 0.5
+"""Light is the brightness of the picture under a blur of so many sides, in which paint has its own colour at 0.5."""
 LEAST_OPACITY, MOST_OPACITY = 0.5, 0.98
 """What covers less is no paint: while points are wrong, painting next to nothing would cost least. What covers all has
 no gradient."""
@@ -37,10 +40,13 @@ class PainterConfig:
     """Standard deviation of a line's profile, in sides of the picture: 0.4 times the painted width."""
     dot: float = 1.75
     """Width of a dot over that of a line."""
+    shading: float = 0.0
+    """How much paint takes of the light that it lies in: the power of the picture's brightness about it."""
 
     def __post_init__(self) -> None:
         check_numbers(self, "line", least=1e-4, most=1)
         check_numbers(self, "dot", least=0.1, most=10)
+        check_numbers(self, "shading", least=0, most=1)
         if self.colour != "learned":
             check_numbers(self, "colour", least=0, most=1)
         if self.opacity != "learned":
@@ -73,7 +79,7 @@ class Painter(nn.Module):
         super().__init__()
         dots = torch.arange(len(template)) if config.dots == "all" else torch.tensor(template.dots.astype("int64"))
         self.register_buffer("dots", dots, persistent=False)
-        self.line, self.dot = config.line, config.dot
+        self.line, self.dot, self.shading = config.line, config.dot, config.shading
         self.register_buffer("lines", torch.tensor(template.lines.astype("int64")), persistent=False)
         start = (0.2, 0.2, 0.2) if config.colour == "learned" else config.colour
         self.colour = nn.Parameter(_logit(torch.tensor(start)), requires_grad=config.colour == "learned")
@@ -94,7 +100,11 @@ class Painter(nn.Module):
         colour = self.colour.sigmoid()
         if looks is not None:
             covered, colour = covered * looks.opacity[:, None, None], (colour * looks.colour).clamp(0, 1)
-        return image + covered[:, None] * (colour.view(-1, 3, 1, 1) - image)
+        colour = colour.view(-1, 3, 1, 1)
+        if self.shading:
+            light = blurred(image.mean(1, keepdim=True), LIGHT).clamp(min=1e-3)
+            colour = (colour * (light / MEDIUM) ** self.shading).clamp(max=1)
+        return image + covered[:, None] * (colour - image)
 
     def cover(self, points: Float[Tensor, "B N 2"], size: int, width: float = 1.0) -> Float[Tensor, "B S S"]:
         """0..1, how much of each pixel of a picture is covered by marks of that width, over their own."""

@@ -27,7 +27,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for source, page in PAGES.items():
         text = (ROOT / source).read_text("utf-8")
         if source == "NOTICE":
-            text = f"# Data and licences\n\nWhat of ours derives from what, word for word as in NOTICE.\n\n```text\n{text}```\n"
+            text = f"# Data and licences\n\nWhat derives from what, as in the file NOTICE.\n\n```text\n{text}```\n"
         files.append(File.generated(config, page, content=text))
     for example in sorted((ROOT / "examples").glob("*.py")):
         files.append(File.generated(config, f"examples/{example.name}", abs_src_path=str(example)))

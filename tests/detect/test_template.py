@@ -34,6 +34,14 @@ def test_springs_join_lines_and_neighbours_once() -> None:
     assert not len(Template.of("loose", SQUARE, springs=[]).springs)
 
 
+def test_points_that_swap_in_a_mirror_are_known() -> None:
+    flip = Template.of("square", SQUARE, [[0, 1], [1, 2], [0, 3]]).flip
+    assert flip is not None
+    assert flip.tolist() == [1, 0, 3, 2, 4]
+    assert Template.of("square", SQUARE, [[0, 1], [1, 2]]).flip is None  # a line on one side alone
+    assert Template.of("askew", [*SQUARE, [0.3, 0.1]]).flip is None
+
+
 def test_dots_are_the_points_of_no_line() -> None:
     assert Template.of("square", SQUARE, [[0, 1], [1, 2]]).dots.tolist() == [3, 4]
     assert Template.of("dots", SQUARE).dots.tolist() == [0, 1, 2, 3, 4]

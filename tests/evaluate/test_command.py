@@ -92,7 +92,7 @@ def test_calibration_takes_a_constant_error_away(tree: Tree, run: Run, tmp_path:
         (("300w", "--root", "{root}", "--json", "{root}/a", "--sheet", "{root}/a"), "a: is to be written twice"),
         (("300w", "--root", "{root}", "--ced", "{root}/a", "--sheet", "{root}/ibug/../a"), "a: is to be written twice"),
         (("photos", "--root", "{root}"), "none of the photo sets"),
-        (("facelab189", "--root", "{root}"), "points.npz: cannot be read"),
+        (("facelab189", "--root", "{root}"), "points.npz: no such file"),
         (("facelab189", "--root", "{root}/nothing"), "nothing: no such folder"),
     ],
 )

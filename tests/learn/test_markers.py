@@ -16,7 +16,7 @@ from anymark.cli import main
 from anymark.detect.markers import MarkerDetector
 from anymark.detect.template import Template
 from anymark.errors import AnymarkError
-from anymark.learn.data.geometry import to_photo
+from anymark.learn.data.geometry import inverse, to_photo
 from anymark.learn.data.marked import JitterConfig, blurred, compare, jittered, read_sets
 from anymark.learn.models.markers import Deltas, MarkerConfig, MarkerModel, Pool, Strewn, softened
 from anymark.learn.models.markers import Generator as Wiper
@@ -223,6 +223,23 @@ def test_found_points_are_kept_as_the_picture_has_them(run: Path) -> None:
     assert (moved[batch.which] > 0).all()
     assert (going[batch.which] > 0).all()
     assert moved.max() < 0.4  # a few short steps from the template, wherever the jitter had put the picture
+
+
+def test_in_mirrored_pictures_found_points_swap_sides(run: Path) -> None:
+    path = recipe_of(run)
+    path.write_text(path.read_text() + "[data.jitter]\nmirror = 1.0\n")
+    with pytest.raises(AnymarkError, match=r"mirror: the template 'cross' is not its own mirror image"):
+        MarkerTask(load_recipe(path))  # type: ignore[arg-type]
+    own = Template.of("own", [[-0.5, 0.0], [0.5, 0.0], [0.0, 0.4]], [[0, 2], [1, 2]])
+    own.save(run / "template.json")
+    task = MarkerTask(load_recipe(path))  # type: ignore[arg-type]
+    affine = torch.tensor([[[-1.0, 0, 0.1], [0, 1.0, 0]]])
+    found = torch.tensor([[[[-0.5, 0.1], [0.4, 0.0], [0.0, 0.4]], [[1.0, 0], [0, 1.0], [0, 0]]]])
+    seen = task._through(affine, found)
+    # what was left, at -0.5, is right in the mirror: there it is the second point
+    torch.testing.assert_close(seen[0, 0], torch.tensor([[-0.3, 0.0], [0.6, 0.1], [0.1, 0.4]]))
+    torch.testing.assert_close(seen[0, 1], torch.tensor([[0.0, 1.0], [-1.0, 0.0], [0.0, 0.0]]))
+    torch.testing.assert_close(task._through(inverse(affine), seen), found)
 
 
 def test_momentum_goes_on_where_a_slope_alternates() -> None:

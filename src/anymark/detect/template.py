@@ -16,6 +16,8 @@ from anymark.files import write_json
 
 NEIGHBOURS = 2
 """Springs from each point to so many of its nearest, where a template names none."""
+SYMMETRIC = 0.02
+"""A template is its own mirror image if points lie as near, over its size, to where a mirror has them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +65,17 @@ class Template:
     def dots(self) -> npt.NDArray[np.int32]:
         """(D,) the points of no line."""
         return np.setdiff1d(np.arange(len(self)), self.lines).astype(np.int32)
+
+    @property
+    def flip(self) -> npt.NDArray[np.int64] | None:
+        """(N,) the point that each one is in a mirror, where the template is its own mirror image; else None."""
+        left, right = self.points[:, 0].min(), self.points[:, 0].max()
+        mirrored = np.column_stack([left + right - self.points[:, 0], self.points[:, 1]])
+        away = np.linalg.norm(mirrored[:, None] - self.points, axis=-1)
+        flip = away.argmin(1)
+        lines, swapped = ({tuple(sorted(pair)) for pair in ends.tolist()} for ends in (self.lines, flip[self.lines]))
+        own = (flip[flip] == np.arange(len(self))).all() and lines == swapped
+        return flip if own and away.min(1).max() < SYMMETRIC * self.size else None
 
     @property
     def size(self) -> float:

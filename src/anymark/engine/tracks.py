@@ -1,5 +1,5 @@
 """Points followed through videos, for dense models to learn from: the trackers, and what of their tracks is kept
-(DenseMarks, section 3)."""
+(DenseMarks)."""
 
 from __future__ import annotations
 

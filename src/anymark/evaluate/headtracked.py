@@ -1,4 +1,4 @@
-"""How well heads are tracked with a rig through rendered sequences, whose heads are known (DenseMarks, section 4): by
+"""How well heads are tracked with a rig through rendered sequences, whose heads are known (DenseMarks): by
 dense maps, and by the query model's landmarks.
 
 Lenses are known. Vertices are compared after the rigid motion that takes the tracked face nearest to the true one: how

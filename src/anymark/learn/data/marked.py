@@ -47,7 +47,7 @@ class JitterConfig:
     tint: float = 0.05
     """Log of each colour channel's gain."""
     mirror: float = 0.0
-    """Share of mirrored pictures: for templates that are their own mirror image, with points that swap, none."""
+    """Share of mirrored pictures, in which points swap sides: for templates that are their own mirror image."""
     noise: float = 0.02
     """On what critics judge."""
 

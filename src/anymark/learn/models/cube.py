@@ -18,7 +18,7 @@ TRUNCATE = 3.0
 
 @dataclass(frozen=True)
 class CubeConfig:
-    """Size of the cube; the paper does not give its own."""
+    """Size of the cube; we do not know the paper's own."""
 
     side: int = 24
     """Nd, voxels along each axis."""

@@ -1,4 +1,4 @@
-"""The dense embedder: a picture of a head -> where on the head each pixel lies (DenseMarks, section 3)."""
+"""The dense embedder: a picture of a head -> where on the head each pixel lies (DenseMarks)."""
 
 from __future__ import annotations
 
@@ -64,7 +64,8 @@ class EmbedderConfig:
 
 
 class Embedding(NamedTuple):
-    """What the embedder says of B pictures, at half their size: pixel (j, i) is about (2 j + 1, 2 i + 1)."""
+    """What the embedder says of B pictures, at half their size, where pixel (j, i) is about (2 j + 1, 2 i + 1);
+    with the neck "dpt" and patches of 16 pixels, at their own."""
 
     uvw: Float[Tensor, "B 3 h w"]
     """In the unit cube."""

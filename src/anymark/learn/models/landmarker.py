@@ -1,4 +1,4 @@
-"""The full model: learned crop, encoder, query deformer, predictor, 3D head and camera (I3DL figure 2)."""
+"""The full model: learned crop, encoder, query deformer, predictor, 3D head and camera (I3DL figure 1)."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ _FARTHEST = 0.5  # a point may leave its place in the template by a quarter of t
 
 @dataclass(frozen=True)
 class MarkerConfig:
-    """Sizes of the networks; the defaults are for two cores, recipes/markers.toml has the paper's."""
+    """Sizes of the networks; the defaults are for two cores, recipes/markers.toml is for a GPU."""
 
     size: int = 64
     """Side of the square pictures, pixels."""

@@ -1,6 +1,6 @@
 """Dense models as a task of the training loop: the embedder, the latent cube and what holds them together.
 
-The terms are those of DenseMarks (section 3), and ours: matched pixels have like features (contrast), pixels lie where
+The terms are those of DenseMarks, and ours: matched pixels have like features (contrast), pixels lie where
 the canonical head has them (landmarks), features tell regions apart (regions), and pixels know whether they show a
 head.
 """
@@ -262,7 +262,8 @@ def place_loss(at: At, batch: DenseBatch) -> Float[Tensor, "V K"]:
 def frobenius(
     first: Float[Tensor, "B P D"], second: Float[Tensor, "B P D"], matched: Bool[Tensor, "B P"]
 ) -> Float[Tensor, ""]:
-    """The paper's contrast of rows of length 1: the Frobenius norm of their Gram matrix against the identity.
+    """A contrast of rows of length 1, the paper's by what is said of it: the Frobenius norm of their Gram matrix
+    against the identity.
 
     With P > D rows it cannot fall below sqrt(P^2 / D - P).
     """

@@ -20,7 +20,8 @@ from torch import Generator, Tensor, nn
 from torch.func import functional_call
 
 from anymark.detect.template import Template, load_template
-from anymark.learn.data.geometry import inverse, to_photo
+from anymark.errors import AnymarkError
+from anymark.learn.data.geometry import inverse, is_mirrored, to_photo
 from anymark.learn.data.marked import blurred, compare, jittered, read_sets
 from anymark.learn.models.markers import Critic, Made, MarkerModel, Strewn
 from anymark.learn.train.recipe import MarkerLossConfig, MarkerRecipe
@@ -84,6 +85,10 @@ class MarkerTask:
         self.recipe = recipe
         data = recipe.data
         self.template: Template = load_template(_place(data.template, folder))
+        flip = self.template.flip
+        if data.jitter.mirror and flip is None:
+            raise AnymarkError(f"data.jitter.mirror: the template {self.template.name!r} is not its own mirror image")
+        self._flip = None if flip is None else torch.from_numpy(flip)
         torch.manual_seed(recipe.train.seed)
         sources = [_place(name, folder) for name in (data.unmarked, data.marked)]
         self._sets = read_sets(sources, recipe.model.size, limit)
@@ -154,14 +159,13 @@ class MarkerTask:
             held = spring_loss(points, self.template, config.spring_kind)
             return config.cycle_marked * away.abs().mean((1, 2, 3)) + spring * held
 
-        there, said = inverse(batch.before), made.wiped_points.detach()
-        before, going = self.model.kept[batch.which].unbind(1)
-        now, going = to_photo(before, there), _turned(going, there)
+        said = made.wiped_points.detach()
+        now, going = self._through(inverse(batch.before), self.model.kept[batch.which]).unbind(1)
         with torch.no_grad():
             better = (objective(said) < objective(now))[:, None, None]
         now, going = torch.where(better, said, now), going.masked_fill(better, 0.0)
         points, going = descend(objective, now, going, DESCENT * (END + (1 - END) * left))
-        self.model.kept[batch.which] = torch.stack([to_photo(points, batch.before), _turned(going, batch.before)], 1)
+        self.model.kept[batch.which] = self._through(batch.before, torch.stack([points, going], 1))
         loss = FOUND * (made.wiped_points - points).square().sum(-1).mean()
         if batch.rehearsed is not None:
             loss = loss + FOUND * self._rehearsed(batch.rehearsed)
@@ -178,7 +182,17 @@ class MarkerTask:
             wiped = self.model.generator(seen.images)
         noise = torch.randn(wiped.shape, generator=self._generator, device=wiped.device)
         said = self.model.deltas(wiped + self.recipe.data.noise * noise)
-        return (said - to_photo(self.model.kept[seen.which, 0], inverse(seen.before))).square().sum(-1).mean()
+        found = self._through(inverse(seen.before), self.model.kept[seen.which])[:, 0]
+        return (said - found).square().sum(-1).mean()
+
+    def _through(self, affine: Float[Tensor, "B 2 3"], kept: Float[Tensor, "B 2 N 2"]) -> Float[Tensor, "B 2 N 2"]:
+        """Where a map takes points and the ways they go; in a mirror points swap sides."""
+        place = to_photo(kept[:, 0], affine)
+        way = kept[:, 1] @ affine[:, :, :2].transpose(1, 2)
+        there = torch.stack([place, way], 1)
+        if self._flip is None:
+            return there
+        return torch.where(is_mirrored(affine)[:, None, None, None], there[:, :, self._flip], there)
 
     def evaluate(self, model: nn.Module) -> dict[str, float]:
         """How well both cycles close, in %; how far points leave the template, in % of its size; and how often critics
@@ -240,11 +254,6 @@ def descend(
         going = MOMENTUM * going + slope / slope.square().mean((1, 2), keepdim=True).sqrt().clamp(min=1e-8)
         points = points - step * going
     return points.detach(), going
-
-
-def _turned(ways: Float[Tensor, "B N 2"], affine: Float[Tensor, "B 2 3"]) -> Float[Tensor, "B N 2"]:
-    """What a map makes of differences of places."""
-    return ways @ affine[:, :, :2].transpose(1, 2)
 
 
 def wiping_loss(model: MarkerModel, made: Made, batch: MarkerBatch, config: MarkerLossConfig) -> Tensor:

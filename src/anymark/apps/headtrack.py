@@ -1,5 +1,5 @@
-"""Monocular head tracking: a rig's pose, identity and expressions fitted to the dense map of each frame (DenseMarks,
-section 4), without drawing anything: the map says in which pixel each point of the rig is.
+"""Monocular head tracking: a rig's pose, identity and expressions fitted to the dense map of each frame
+(DenseMarks), without drawing anything: the map says in which pixel each point of the rig is.
 """
 
 from __future__ import annotations

@@ -54,6 +54,7 @@ COMMANDS = {
     "eval": Entry(
         "anymark.commands.eval:Eval", "score a model on public benchmarks, held-out photos, renders and clips"
     ),
+    "report": Entry("anymark.commands.report:ReportCommand", "write the report of a folder of measurements"),
     "bench": Entry("anymark.commands.bench:Bench", "time every stage, cold start and queries a frame"),
     "data": Entry("anymark.commands.data:Data", "make photos and labels to learn from", extra="data"),
     "train": Entry("anymark.commands.train:Train", "learn a model from a recipe", extra="train"),

@@ -1,0 +1,36 @@
+"""`anymark report`: the report of a folder of measurements, written anew."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import Positional, arg
+
+from anymark.evaluate.prose import REPORT, SOURCE, fill
+from anymark.files import atomic
+
+
+@dataclass(kw_only=True)
+class ReportCommand:
+    """Write README.md of a folder of measurements: the prose of its report.md, with the numbers of its JSON files."""
+
+    folder: Positional[Annotated[Path, arg(metavar="FOLDER")]] = Path("benchmarks")
+    """Folder of report.md and of what `anymark eval` and `anymark bench` wrote with --json."""
+    check: bool = False
+    """Write nothing; exit with 1 if README.md is not what would be written."""
+
+    def run(self) -> int:
+        """Returns the exit code."""
+        text, place = fill(self.folder), self.folder / REPORT
+        same = place.is_file() and place.read_text("utf-8") == text
+        if self.check:
+            if not same:
+                print(f"anymark: {place}: not what {SOURCE} and the measurements say", file=sys.stderr)
+            return 0 if same else 1
+        with atomic(place, "w") as file:
+            file.write(text)
+        print(f"{place}  {'as it was' if same else 'written'}")
+        return 0

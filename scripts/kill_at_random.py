@@ -2,9 +2,10 @@
 
     uv run --all-extras scripts/kill_at_random.py [--kills 25] [--only JOB ...] [--out benchmarks/kills.json]
 
-A job is killed (SIGKILL, with all its processes) so often, each time from nothing, at a moment drawn evenly over its length;
-then the same command is run to its end. Counted is how often the result has the same bytes as that of a run that nobody
-stopped, and how often a file lay under its final name, unfinished, after the kill. The data build needs ../shared.
+A job is killed (SIGKILL, with all its processes) so often, each time from nothing, at a moment drawn evenly over its
+length; then the same command is run to its end. Counted is how often the result has the same bytes as that of a run
+that nobody stopped, and how often a file lay under its final name, unfinished, after the kill. The data build needs
+../shared.
 """
 
 from __future__ import annotations
@@ -61,7 +62,8 @@ def train(folder: Path) -> list[str]:
             Image.fromarray(rng.integers(0, 255, (32, 32, 3), np.uint8)).save(folder / name / f"{i:02}.png")
     Template.of("three", [[-0.5, 0], [0.5, 0], [0, 0.5]], [[0, 1]]).save(folder / "template.json")
     (folder / "recipe.toml").write_text(
-        'kind = "markers"\n[model]\nsize = 32\n[data]\ntemplate = "template.json"\nunmarked = "unmarked"\nmarked = "marked"\n'
+        'kind = "markers"\n[model]\nsize = 32\n'
+        '[data]\ntemplate = "template.json"\nunmarked = "unmarked"\nmarked = "marked"\n'
         "[train]\nsteps = 40\nbatch = 2\nwarmup = 1\nevaluate_every = 20\ncheckpoint_minutes = 0.01\n"
     )
     return ["train", str(folder / "recipe.toml"), "--out", str(folder / "out"), "--accelerator", "cpu"]

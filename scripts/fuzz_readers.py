@@ -48,7 +48,6 @@ def work(kind: str, start: int, count: int, pipe: Connection) -> None:
     reader = READERS[kind]
     signal.signal(signal.SIGALRM, _stop)
     warnings.simplefilter("ignore")
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # what C libraries say of spoilt files
     with tempfile.TemporaryDirectory() as folder:
         wholes = []
         for suffix in reader.suffixes:
@@ -58,6 +57,8 @@ def work(kind: str, start: int, count: int, pipe: Connection) -> None:
             wholes.append(whole)
         for beside in Path(folder).glob("whole.*"):  # pictures beside labels
             beside.with_name(f"spoilt{beside.suffix}").write_bytes(beside.read_bytes())
+        pipe.send((start, "ready", ""))
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # what C libraries say of spoilt files
         used = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
         resource.setrlimit(resource.RLIMIT_AS, (used + MOST_BYTES, used + MOST_BYTES))
         for number in range(start, count):
@@ -76,7 +77,8 @@ def _outcome(read: object, spoilt: Path) -> tuple[str, str]:
         read(spoilt)  # type: ignore[operator]
         return "read", ""
     except AnymarkError as error:
-        return ("refused", "") if "\n" not in str(error) else ("more than a line", str(error))
+        named = spoilt.stem in str(error) or "whole" in str(error)
+        return ("refused", "") if named else ("file not named", str(error))
     except TooLong:
         return "too long", ""
     except MemoryError:
@@ -99,16 +101,22 @@ def fuzz(kind: str, count: int) -> Counter[str]:
         process = multiprocessing.get_context("spawn").Process(target=work, args=(kind, start, count, theirs))
         process.start()
         theirs.close()
-        at, content, finished = start, b"", False
+        at, content, ready, finished = start, b"", False, False
         while True:
             try:
                 hung = not ours.poll(3 * MOST_S + 60)  # the first files take their imports
                 number, result, what = (at, "hung", "") if hung else ours.recv()
             except EOFError:
+                process.join()
                 number, result, what = at, "crashed", f"exit code {process.exitcode}"
+                if not ready:
+                    raise SystemExit(f"{kind}: whole files are not read") from None
             if result == "done":
                 finished = True
                 break
+            if result == "ready":
+                ready = True
+                continue
             if result == "begun":
                 at, content = number, what
                 continue

@@ -74,7 +74,8 @@ def build(folder: Path) -> list[str]:
     (folder / "data.toml").write_text(
         'kind = "data"\npreset = "views"\nviews = 1\nphotos_a_shard = 2\n[sources]\nfaker = 6\n'
     )
-    return ["data", "build", str(folder / "data.toml"), "--out", str(folder / "out"), "--processes", "1"]
+    where = ["--photos", str(SHARED / "photos"), "--assets", str(SHARED / "assets")]
+    return ["data", "build", str(folder / "data.toml"), "--out", str(folder / "out"), "--processes", "1", *where]
 
 
 def track(folder: Path) -> list[str]:
@@ -134,37 +135,38 @@ def kill(name: str, times: int, rng: np.random.Generator) -> dict[str, float]:
         out = folder / "out"
         command = [*ANYMARK, *job.arguments(folder)]
 
-        def run() -> float:
-            out.mkdir(exist_ok=True)
+        def run() -> tuple[float, str]:
+            """Seconds, and what is wrong."""
             begun = time.monotonic()
-            subprocess.run(command, check=True, capture_output=True, env=environment, cwd=folder)
-            return time.monotonic() - begun
+            done = subprocess.run(command, capture_output=True, env=environment, cwd=folder, text=True)
+            return time.monotonic() - begun, "" if done.returncode == 0 else done.stderr.strip()[-300:]
 
-        length = run()
+        out.mkdir()
+        length, wrong = run()
+        if wrong:
+            raise SystemExit(f"{name}: {wrong}")
         whole = digests(out, job.results)
-        found = {"kills": times, "seconds": round(length, 1), "the same bytes": 0, "ended before": 0, "half files": 0}
-        for i in range(times):
+        found = {"kills": 0, "seconds": round(length, 1), "the same bytes": 0, "half files": 0, "failed to go on": 0}
+        while found["kills"] < times:
             shutil.rmtree(out)
             out.mkdir()
-            process = subprocess.Popen(
-                command,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                env=environment,
-                cwd=folder,
-                start_new_session=True,
-            )
+            silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+            process = subprocess.Popen(command, env=environment, cwd=folder, start_new_session=True, **silent)
             try:
                 process.wait(rng.uniform(0, length))
-                found["ended before"] += 1
+                continue  # it was faster this time: nobody was killed
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
+            found["kills"] += 1
             if name != "training":  # whose weights are those of the last evaluation until the end
                 found["half files"] += sum(whole.get(k) != v for k, v in digests(out, job.results).items())
-            run()
+            _, wrong = run()
+            if wrong:
+                found["failed to go on"] += 1
+                print(f"{name}: {wrong}", file=sys.stderr)
             found["the same bytes"] += digests(out, job.results) == whole
-            print(f"{name}: {i + 1}/{times}, {found['the same bytes']} the same", file=sys.stderr)
+            print(f"{name}: {found}", file=sys.stderr)
     return found
 
 
@@ -182,8 +184,8 @@ def main() -> None:
             continue
         rows[name] = kill(name, given.kills, rng)
         print(name, rows[name], flush=True)
-    if given.out:
-        write_json(given.out, {"measured on": "random kills", "host": host(), "jobs": rows}, 1)
+        if given.out:
+            write_json(given.out, {"measured on": "random kills", "host": host(), "jobs": rows}, 1)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ PAGES = {
     "NOTICE": "notice.md",
 }
 """Files of the repository -> pages of the site."""
-_LINK = re.compile(r"(?<=\]\()(?!\w+:|#)([^)#\s]+)(?=[)#])")
+_LINK = re.compile(r"(!?\[[^\]]*\])\((?!\w+:)([^)#\s]+)(#[^)\s]*)?\)")
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -35,15 +35,17 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Links between files of the repository as links between pages."""
+    """Links between files of the repository as links between pages; those to what is on no page become their text."""
     here = page.file.src_uri
     source = next((source for source, name in PAGES.items() if name == here), f"docs/{here}")
 
     def link(match: re.Match[str]) -> str:
-        target = posixpath.normpath(posixpath.join(posixpath.dirname(source), match[1]))
+        text, named, place = match.groups()
+        target = posixpath.normpath(posixpath.join(posixpath.dirname(source), named))
+        target = "benchmarks/README.md" if target == "benchmarks" else target
         found = PAGES.get(target) or target.removeprefix("docs/")
-        if target == "benchmarks":
-            found = PAGES["benchmarks/README.md"]
-        return posixpath.relpath(found, posixpath.dirname(here) or ".")
+        if found not in files.src_uris:
+            return text.strip("[]")
+        return f"{text}({posixpath.relpath(found, posixpath.dirname(here) or '.')}{place or ''})"
 
     return _LINK.sub(link, markdown)

@@ -64,7 +64,8 @@ COMMANDS = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit code: 0, or 2 for bad input, or 130 where the user stopped it."""
+    """Run the command line; returns the exit code: 0, or 2 for bad input, or 130 where the user stopped it; 1 is what a
+    check found not to hold."""
     try:
         code = _main(list(sys.argv[1:] if argv is None else argv))
         sys.stdout.flush()

@@ -24,12 +24,19 @@ def reading(path: str | os.PathLike[str], what: str) -> Iterator[None]:
     """
     try:
         yield
-    except AnymarkError:
+    except AnymarkError as error:
+        if str(error).startswith(str(path)):
+            raise
+        raise AnymarkError(f"{path}: {error}") from None
+    except ImportError:
         raise
-    except OSError as error:
-        raise AnymarkError(f"{path}: {(error.strerror or str(error)).lower()}") from None
+    except MemoryError:
+        raise AnymarkError(f"{path}: needs more memory than there is") from None
     except Exception as error:  # readers of damaged files raise whatever they stumble over
+        if isinstance(error, OSError) and error.strerror:
+            raise AnymarkError(f"{path}: {error.strerror.lower()}") from None
         said = (str(error).splitlines() or [""])[0].rstrip(":") or type(error).__name__
+        said = "no numbers" if "allow_pickle" in said else said  # numpy's advice is to run what is in it
         raise AnymarkError(f"{path}: not {what} ({said})") from None
 
 

@@ -1,9 +1,11 @@
-"""All that reads a user's files, each with whole files of its kind."""
+"""What reads files of users: each kind, with whole files of it."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import pickle
+import shutil
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -36,7 +38,6 @@ from anymark.learn.train.recipe import load_recipe
 from anymark.video import open_video
 from anymark.video.exr import read_exr
 from anymark.video.track import Track
-from anymark.wavefront import read_obj
 from tests.dense_maps import exact_map, turned_camera
 from tests.detect.synthetic import write_locator
 from tests.exports.tracks import track
@@ -44,6 +45,7 @@ from tests.samples import grey_sample
 from tests.video.clips import write_clip
 
 RECIPES = Path(__file__).parents[2] / "recipes"
+CARD = "card.json"
 SIDE = 48
 
 
@@ -120,7 +122,9 @@ def _flame(path: Path) -> None:
 
 
 def _obj(path: Path) -> None:
-    path.write_text("v 0 0 0\nv 1 0 0\nv 0 1 0\nv 1 1 0\nvt 0 0\nvt 1 0\nvt 0 1\nf 1/1 2/2 3/3\nf 2/2 4/1 3/3\n")
+    path.write_text(
+        "v 0 40 90\nv 30 40 80\nv 0 -40 95\nv 30 -40 85\nvt 0 0\nvt 1 0\nvt 0 1\nf 1/1 2/2 3/3\nf 2/2 4/1 3/3\n"
+    )
 
 
 def _cameras(path: Path) -> None:
@@ -150,30 +154,21 @@ def _weights(path: Path) -> None:
     save_file({"a": torch.ones(3, 4), "b": torch.arange(5)}, path)
 
 
-def _located(path: Path) -> Path:
-    return write_locator(path.parent / f"of-{path.name}")
-
-
-def _network(path: Path) -> None:
-    path.write_bytes((_located(path) / "locate.onnx").read_bytes())
-
-
-def _card(path: Path) -> None:
-    path.write_bytes((_located(path) / "card.json").read_bytes())
+def _of_locator(path: Path, name: str) -> None:
+    path.write_bytes((write_locator(path.parent / f"of-{path.name}") / name).read_bytes())
 
 
 def _model(path: Path, name: str) -> None:
-    """A locator with that file in place of its own."""
-    whole = path.parent / "of-whole"
-    if not whole.exists():
-        write_locator(whole)
-    file = whole / name
-    kept = file.read_bytes()
-    try:
-        file.write_bytes(path.read_bytes())
-        Locator(Model(whole, "locator")).locate(open_photo(rainbow()[0]))
-    finally:
-        file.write_bytes(kept)
+    """A locator with that file in place of its own; of a network, the card knows the hash."""
+    folder = path.parent / "spoilt-of"
+    shutil.rmtree(folder, ignore_errors=True)
+    write_locator(folder)
+    (folder / name).write_bytes(path.read_bytes())
+    if name.endswith(".onnx"):
+        card = json.loads((folder / CARD).read_text())
+        card["files"][name]["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
+        (folder / CARD).write_text(json.dumps(card))
+    Locator(Model(folder, "locator")).locate(open_photo(rainbow()[0]))
 
 
 READERS: dict[str, Reader] = {
@@ -188,7 +183,7 @@ READERS: dict[str, Reader] = {
     ),
     "rigs": Reader((".npz",), _rig, load_rig),
     "FLAME's file": Reader((".pkl",), _flame, read_flame),
-    "meshes": Reader((".obj",), _obj, read_obj),
+    "meshes": Reader((".obj",), _obj, load_layout),
     "cameras": Reader((".json",), _cameras, lambda path: read_cameras(path, 2)),
     "textures": Reader((".png",), _picture, UvPicture.load),
     "tracks": Reader((".npz",), lambda path: track().save(path), Track.load),
@@ -221,6 +216,8 @@ READERS: dict[str, Reader] = {
         (".toml",), lambda path: path.write_bytes((RECIPES / "data" / "helmet.toml").read_bytes()), load_data_recipe
     ),
     "weights": Reader((".safetensors",), _weights, read_weights),
-    "model cards": Reader((".json",), _card, lambda path: _model(path, "card.json")),
-    "networks": Reader((".onnx",), _network, lambda path: _model(path, "locate.onnx")),
+    "model cards": Reader((".json",), lambda path: _of_locator(path, CARD), lambda path: _model(path, CARD)),
+    "networks": Reader(
+        (".onnx",), lambda path: _of_locator(path, "locate.onnx"), lambda path: _model(path, "locate.onnx")
+    ),
 }

@@ -226,12 +226,8 @@ def _read_folder(folder: Path) -> dict[str, npt.NDArray]:
 
 def _read_obj(path: Path) -> tuple[Array, npt.NDArray[np.integer]]:
     """Vertices (V, 3) and triangles (T, 3)."""
-    try:
+    with reading(path, "an .obj file"):
         found = read_obj(path)
-    except OSError as error:
-        raise AnymarkError(f"{path}: {(error.strerror or str(error)).lower()}") from None
-    except AnymarkError as error:
-        raise AnymarkError(f"{path}: {error}") from None
     if not len(found.vertices):
         raise AnymarkError(f"{path}: no vertices")
     if (found.triangles < 0).any() or (found.triangles >= len(found.vertices)).any():
@@ -241,15 +237,9 @@ def _read_obj(path: Path) -> tuple[Array, npt.NDArray[np.integer]]:
 
 def _read_ids(path: Path) -> npt.NDArray[np.int64]:
     """The numbers of a text, or of a JSON list, or of the landmarks of ICT-FaceKit's vertex_indices.json."""
-    try:
+    with reading(path, "a list of vertices"):
         text = path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise AnymarkError(f"{path}: {said.lower()}") from None
-    if path.suffix.lower() == ".json":
-        try:
+        if path.suffix.lower() == ".json":
             value = json.loads(text)
             return np.array(value[_ICT_LANDMARKS] if isinstance(value, dict) else value, np.int64)
-        except (ValueError, KeyError, TypeError) as error:
-            raise AnymarkError(f"{path}: no list of vertices ({error})") from None
-    return np.array([int(number) for number in re.findall(r"-?\d+", text)], np.int64)
+        return np.array([int(number) for number in re.findall(r"-?\d+", text)], np.int64)

@@ -96,9 +96,9 @@ class Faces:
     held_out: Annotated[Path, arg(metavar="SHARDS")]
     """The same of people who are never trained on."""
     sequence: Annotated[Path | None, arg(metavar="SHARDS")] = None
-    """Data set of preset sequences,"""
+    """Data set of preset sequences, without marks."""
     sequence_marked: Annotated[Path | None, arg(metavar="SHARDS")] = None
-    """and the same with marks."""
+    """The same sequences with marks."""
     out: Annotated[Path, arg(metavar="DIR")]
     """Folder for what is written."""
     size: Annotated[int, arg(metavar="N")] = 128

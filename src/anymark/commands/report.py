@@ -25,7 +25,7 @@ class ReportCommand:
     def run(self) -> int:
         """Returns the exit code."""
         text, place = fill(self.folder), self.folder / REPORT
-        same = place.is_file() and place.read_text("utf-8") == text
+        same = place.is_file() and place.read_bytes() == text.encode()
         if self.check:
             if not same:
                 print(f"anymark: {place}: not what {SOURCE} and the measurements say", file=sys.stderr)

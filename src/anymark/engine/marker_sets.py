@@ -28,7 +28,7 @@ from anymark.engine.pixels import to_display
 from anymark.engine.samples import Sample
 from anymark.errors import AnymarkError
 from anymark.evaluate.photo_files import FACE_MESH_LAYOUT
-from anymark.files import atomic
+from anymark.files import atomic, reading
 from anymark.fit.problem import exponential
 
 Bytes = npt.NDArray[np.uint8]
@@ -70,8 +70,13 @@ def write_pictures(folder: Path, pictures: Sequence[Known] | Iterator[Known], tr
 
 
 def read_truth(folder: Path) -> Truth:
-    """What the pictures of a folder show, in their order."""
-    with np.load(folder / TRUTH) as file:
+    """What the pictures of a folder show, in their order.
+
+    Raises:
+        AnymarkError: there is no truth beside them, or it is damaged.
+    """
+    path = folder / TRUTH
+    with reading(path, "truth of anymark data markers"), path.open("rb") as stream, np.load(stream) as file:
         return Truth(file["points"].astype(np.float64), file["visible"], file["take"])
 
 

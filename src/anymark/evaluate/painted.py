@@ -46,10 +46,7 @@ def read_known(folder: Path, limit: int | None = None) -> tuple[list[npt.NDArray
     if not folder.is_dir():
         raise AnymarkError(f"{folder}: no such folder")
     pictures = [load_image(path) for path in photos(str(folder))]
-    try:
-        truth = read_truth(folder)
-    except (OSError, KeyError, ValueError) as error:
-        raise AnymarkError(f"{folder}: no truth of anymark data markers ({error})") from None
+    truth = read_truth(folder)
     if len(truth.points) != len(pictures):
         raise AnymarkError(f"{folder}: {len(pictures)} pictures, and truth of {len(truth.points)}")
     return pictures[:limit], Truth(truth.points[:limit], truth.visible[:limit], truth.take[:limit])

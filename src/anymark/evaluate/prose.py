@@ -52,30 +52,32 @@ def fill(folder: Path) -> str:
 
 def find(content: Any, steps: list[str]) -> Any:
     """The one number or text at the end of some steps: of those whose keys have them, the one with most of them to the
-    letter, on the shortest way.
+    letter.
 
     Raises:
         AnymarkError: there is none, or there are several.
     """
-    found = list(_ways(content, steps, ()))
-    ranks = [(-sum(step in way for step in steps), len(way)) for way, _ in found]
-    best = [each for each, rank in zip(found, ranks, strict=True) if rank == min(ranks)]
+    found = list(_ways(content, steps, (), 0))
+    most = max((exact for _, exact, _ in found), default=0)
+    best = [(way, value) for way, exact, value in found if exact == most]
     if len(best) != 1:
         said = ", ".join(_STEP.join(way) for way, _ in best[:3])
         raise AnymarkError(f"{len(best)} numbers answer{f': {said}' if said else ''}")
     return best[0][1]
 
 
-def _ways(content: Any, steps: list[str], way: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Ways to all leaves whose keys have the steps in them, the last one at the leaf."""
+def _ways(
+    content: Any, steps: list[str], way: tuple[str, ...], exact: int
+) -> Iterator[tuple[tuple[str, ...], int, Any]]:
+    """Ways to all leaves whose keys have the steps in them, the last one at the leaf; and how many to the letter."""
     if not isinstance(content, dict):
         if not steps and not isinstance(content, list):
-            yield way, content
+            yield way, exact, content
         return
     if not steps:
         return
     for key, value in content.items():
         if steps[0] in key:
-            yield from _ways(value, steps[1:], (*way, key))
+            yield from _ways(value, steps[1:], (*way, key), exact + (steps[0] == key))
         if isinstance(value, dict):
-            yield from _ways(value, steps, (*way, key))
+            yield from _ways(value, steps, (*way, key), exact)

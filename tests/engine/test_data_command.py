@@ -44,7 +44,7 @@ def test_a_contact_sheet_is_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["show", "{}/none"], "none: not a shard"),
+        (["show", "{}/none"], "none: no such file"),
         (["show", "{}"], "no shards"),
         (["show", "{}", "--count", "0"], "--count"),
         (["show", "{}", "--out", "{}/sheet.txt"], "must end in .png or .jpg"),

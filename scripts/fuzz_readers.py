@@ -147,8 +147,9 @@ def main() -> None:
     for kind in kinds:
         rows[kind] = {"files": each, **fuzz(kind, each)}
         print(kind, rows[kind], flush=True)
-    if given.out:
-        write_json(given.out, {"measured on": f"{each * len(kinds)} spoilt files", "host": host(), "kinds": rows}, 1)
+        if given.out:
+            said = f"{each * len(rows)} spoilt files"
+            write_json(given.out, {"measured on": said, "host": host(), "kinds": rows}, 1)
 
 
 if __name__ == "__main__":

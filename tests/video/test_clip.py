@@ -326,3 +326,12 @@ def test_a_fingerprint_changes_with_the_file(tmp_path: Path) -> None:
     assert Clip(path).fingerprint() == before
     write_clip(path, pictures(3))
     assert Clip(path).fingerprint() != before
+
+
+def test_a_codec_that_nobody_knows_is_named(tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "a.mkv", [np.zeros((32, 32, 3), np.uint8)] * 2, codec="ffv1", pix_fmt="bgr0")
+    content = path.read_bytes()
+    assert b"V_FFV1" in content
+    path.write_bytes(content.replace(b"V_FFV1", b"V_NONE"))
+    with pytest.raises(AnymarkError, match=r"a\.mkv: no decoder for this video is known"):
+        list(open_video(path))

@@ -80,6 +80,9 @@ class Clip(Video):
         if not streams:
             container.close()
             raise AnymarkError(f"{self.name}: no video in this file")
+        if streams[0].codec_context is None:
+            container.close()
+            raise AnymarkError(f"{self.name}: no decoder for this video is known")
         streams[0].thread_type = "AUTO"
         streams[0].codec_context.thread_count = threads or 0
         return container, streams[0]

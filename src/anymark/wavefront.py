@@ -14,6 +14,9 @@ from anymark.errors import AnymarkError
 from anymark.files import atomic
 
 
+MOST_VERTICES = 2**31 - 1
+
+
 class Obj(NamedTuple):
     """What is in a file, in its order."""
 
@@ -82,7 +85,7 @@ def _indices(words: list[str], count: int) -> Iterator[int]:
     """Vertex ids of a face's or line's words, such as 7/3/2; negative ones count from the last vertex so far."""
     for word in words:
         index = int(word.partition("/")[0])
-        if index == 0:
+        if not 0 < abs(index) <= MOST_VERTICES:
             raise ValueError
         yield index - 1 if index > 0 else count + index
 

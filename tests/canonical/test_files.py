@@ -191,6 +191,7 @@ BAD = {
     "nul.csv": ("0,5\0,1\n", "nul.csv"),
     "empty.obj": ("# nothing\n", "has no vertices"),
     "number.obj": ("v 0 a 110\n", "line 1 is not valid OBJ"),
+    "far.obj": ("v 0 50 90\nf 1 99999999999999999999 1\n", "line 2 is not valid OBJ"),
     "short.obj": ("v 0 50\n", "line 1: a vertex needs three numbers"),
     "zero.obj": ("v 0 50 110\nv 0 40 110\nf 0 1 2\n", "line 3 is not valid OBJ: f 0 1 2"),
     "zero_line.obj": ("v 0 50 110\nl 1 0/3\n", "line 2 is not valid OBJ: l 1 0/3"),

@@ -13,7 +13,6 @@ import numpy.typing as npt
 from anymark.errors import AnymarkError
 from anymark.files import atomic
 
-
 MOST_VERTICES = 2**31 - 1
 
 

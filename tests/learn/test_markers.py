@@ -490,6 +490,8 @@ def test_detect_and_track_find_the_template(run: Path, tmp_path: Path, capsys: p
     assert "head 1  10 of 10 frames" in capsys.readouterr().out
     assert main(["detect", f"{shots}/000.png", "--model", model, "--layout", "ibug68", "--out", str(tmp_path)]) == 2
     assert "finds its template 'cross' alone" in capsys.readouterr().err
+    assert main(["detect", f"{shots}/000.png", "--model", model, "--pose", "--out", str(tmp_path)]) == 2
+    assert "--pose: a marker model finds its template" in capsys.readouterr().err
     assert main(["detect", f"{shots}/000.png", "--model", model, "--refine", "--out", str(tmp_path)]) == 2
     assert "--refine" in capsys.readouterr().err
     assert main(["segment", f"{shots}/000.png", "--model", model, "--out", str(tmp_path)]) == 2

@@ -106,7 +106,7 @@ class Detect:
         refine = DENSE if self.refine else None
         detector = detector_of(self.model, self.locator, search_px=self.search_px, refine=refine)
         if isinstance(detector, MarkerDetector):
-            layout = only_template(detector, self.layout, self.point, self.mesh)
+            layout = only_template(detector, layout=self.layout, point=self.point, mesh=self.mesh, pose=self.pose)
         assert layout is not None
         for problem in problems:
             complain(problem)

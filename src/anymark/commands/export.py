@@ -32,9 +32,10 @@ class Export:
         from anymark.evaluate.benchmark import shared_folder
         from anymark.learn.train.loop import RECIPE
         from anymark.learn.train.recipe import MarkerRecipe, load_recipe
-        from anymark.learn.train.tasks import export_run
+        from anymark.learn.train.tasks import check_run, export_run
 
         recipe = self.run_folder / RECIPE
+        check_run(self.run_folder)
         alone = self.photos is None and recipe.exists() and isinstance(load_recipe(recipe), MarkerRecipe)
         photos = Path() if alone else shared_folder(self.photos, "photos", "--photos DIR")
         out = export_run(self.run_folder, self.out, self.name or self.out.resolve().name, photos, self.cache)

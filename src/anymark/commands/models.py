@@ -27,12 +27,17 @@ def detector_of(model: str, locator: str, *, refine: str | None, **options: Any)
     return detector
 
 
-def only_template(detector: MarkerDetector, *asked: object) -> Layout:
+def only_template(detector: MarkerDetector, **asked: object) -> Layout:
     """The template of a marker model, which is all that it knows.
 
+    Args:
+        asked: options that want more, and their values.
+
     Raises:
-        AnymarkError: other points are asked for.
+        AnymarkError: one is given.
     """
-    if any(asked):
-        raise AnymarkError(f"--layout and --point: a marker model finds its template {detector.layout.name!r} alone")
+    for option, value in asked.items():
+        if value:
+            said = f"a marker model finds its template {detector.layout.name!r} alone"
+            raise AnymarkError(f"--{option.replace('_', '-')}: {said}")
     return detector.layout

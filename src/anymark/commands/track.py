@@ -80,7 +80,8 @@ class Track(Following):
                 self.model, self.locator, refine=DENSE if self.refine else None, threads=self.threads
             )
             assert isinstance(detector, MarkerDetector)
-            layout, clicked = only_template(detector, self.layout, self.point, self.marker_file), None
+            asked = {"layout": self.layout, "point": self.point, "marker_file": self.marker_file}
+            layout, clicked = only_template(detector, **asked), None
         else:
             detector = self.detector()
             layout, clicked = asked_of_video(self.layout, self.point, self.marker_file, video, detector)

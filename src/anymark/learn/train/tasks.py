@@ -77,6 +77,16 @@ def build_task(
     return LandmarkTask(recipe, photos, cache, limit)
 
 
+def check_run(run: Path) -> None:
+    """That a folder holds a run.
+
+    Raises:
+        AnymarkError: it does not.
+    """
+    if not (run / WEIGHTS).exists():
+        raise AnymarkError(f"{run}: no {WEIGHTS} in it; is it a folder made by anymark train?")
+
+
 def export_run(run: Path, out: Path, name: str, photos: Path, cache: Path | None) -> Path:
     """Export the average weights of a run, with the metrics and the data on its card.
 
@@ -84,8 +94,7 @@ def export_run(run: Path, out: Path, name: str, photos: Path, cache: Path | None
         AnymarkError: the folder holds no run, the graphs disagree with torch, or `out` holds what is no model.
     """
     check_replaceable(out)
-    if not (run / WEIGHTS).exists():
-        raise AnymarkError(f"{run}: no {WEIGHTS} in it; is it a folder made by anymark train?")
+    check_run(run)
     recipe = load_recipe(run / RECIPE)
     if isinstance(recipe, LocatorRecipe):
         return export_locator_run(run, recipe, out, name, photos, cache)

@@ -22,6 +22,7 @@ from anymark.canonical.kriging import extension_weights
 from anymark.errors import AnymarkError
 from anymark.files import reading
 from anymark.fit import Points, Rig
+from anymark.fit.rig import read_arrays
 from anymark.wavefront import read_obj
 
 Array = npt.NDArray[np.floating]
@@ -98,7 +99,7 @@ def load_rig(path: Path | str, unit_mm: float = 10.0, landmarks: Path | str | No
     if path.suffix.lower() == ".pkl":
         content, unit_mm = read_flame(path), FLAME_UNIT_MM
     else:
-        content = _read_folder(path) if path.is_dir() else _read_npz(path)
+        content = _read_folder(path) if path.is_dir() else read_arrays(path, "an .npz file of a rig")
     try:
         neutral = unit_mm * np.asarray(content["neutral"], np.float64)
         none = np.zeros((0, *neutral.shape))
@@ -184,11 +185,6 @@ def closest(
     weights, squared = closest_on_triangles(points[of], a, b, c)
     best = np.lexsort((squared, of))[np.searchsorted(of, np.arange(len(points)))]
     return triangles[pair[best]].astype(np.int32), weights[best], np.sqrt(squared[best])
-
-
-def _read_npz(path: Path) -> dict[str, npt.NDArray]:
-    with reading(path, "an .npz file of a rig"), path.open("rb") as file, np.load(file, allow_pickle=False) as data:
-        return {key: data[key] for key in data.files}
 
 
 def _read_folder(folder: Path) -> dict[str, npt.NDArray]:

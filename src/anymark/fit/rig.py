@@ -148,7 +148,7 @@ class Rig:
         Raises:
             AnymarkError: a file is missing or not what it should be.
         """
-        data = _read(assets / "ict_facekit" / "ict_facekit_light.npz")
+        data = read_arrays(assets / "ict_facekit" / "ict_facekit_light.npz")
         try:
             shapes = {
                 kind: 10.0 * data[f"{kind}_q"].astype(np.float32) * data[f"{kind}_scale"][:, None, None]
@@ -216,6 +216,14 @@ def _rim(neutral_mm: npt.NDArray[np.float32], iris: Index) -> Index:
     return iris[radius > 0.95 * radius.max()]
 
 
-def _read(path: Path) -> dict[str, npt.NDArray]:
-    with reading(path, "a rig"), path.open("rb") as file, np.load(file) as data:
+def read_arrays(path: Path, what: str = "a rig") -> dict[str, npt.NDArray]:
+    """All arrays of an .npz file.
+
+    Args:
+        what: that the file should be.
+
+    Raises:
+        AnymarkError: it is missing, damaged or something else.
+    """
+    with reading(path, what), path.open("rb") as file, np.load(file, allow_pickle=False) as data:
         return {key: data[key] for key in data.files}

@@ -95,6 +95,34 @@ def test_without_s_the_crop_is_the_window(models: Path, photo: np.ndarray) -> No
     np.testing.assert_allclose(head.crop.affine, window.affine())
 
 
+def test_a_followed_head_is_read_in_its_window_and_its_crop_is_chosen_only_where_it_strays(
+    models: Path, photo: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone, detector = photo[:, :190], Detector(models / "basis", threads=1)
+    (head,) = detector.encode(alone, [Window(np.array(CENTRES[0]), 2 * SPREAD * 9)])
+    choose, chosen = detector.landmarker.crops, []
+    monkeypatch.setattr(detector.landmarker, "crops", lambda windows: chosen.append(len(windows)) or choose(windows))
+    window = head.next_window()
+    (followed,) = detector.follow(alone, [window])
+    assert not chosen
+    assert followed.window is window
+    np.testing.assert_allclose(followed.crop.affine, window.affine())
+    np.testing.assert_allclose(followed.query("ibug68").xy_px, head.query("ibug68").xy_px, atol=1.5)
+    near, far = (Window(window.centre_px + shift * window.side_px, window.side_px) for shift in (0.05, 0.3))
+    for found in detector.follow(alone, [near, window, far]):
+        place = found.query("ibug68").xy_px.mean(0)  # this model's faces are as large as the crop makes them
+        np.testing.assert_allclose(place, head.query("ibug68").xy_px.mean(0), atol=4)
+    assert chosen[0] == 1  # of the far one alone
+    assert detector.follow(alone, []) == []
+
+
+def test_a_followed_head_that_is_gone_is_as_unsure_as_anywhere_else(models: Path, photo: np.ndarray) -> None:
+    detector = Detector(models / "basis", most_unsure=None)
+    empty, windows = np.zeros_like(photo), [Window(np.array(CENTRES[0]), 100.0)]
+    (followed,), (read,) = detector.follow(empty, windows), detector.encode(empty, windows)
+    assert followed.unsureness <= read.unsureness * (1 + 1e-6)
+
+
 def test_the_crop_is_cut_from_the_photo_and_not_from_the_window(models: Path, photo: np.ndarray) -> None:
     """In a window that is far too wide, a head has few pixels: had it been cut from these, it would be blurred."""
     seen: list[np.ndarray] = []

@@ -105,13 +105,14 @@ def sampler(
     queries: int = 32,
     size: int = 96,
     twins: float = 0.0,
+    followed: float = 0.0,
     appearance: AppearanceConfig = UNCHANGED,
 ) -> Sampler:
     sets = [
         LandmarkSet.create(load_photos(photo_root, source, 96, "train"), layout, 1.0, CPU)
         for source in ("faker", "congress")
     ]
-    return Sampler(sets, 48, size, 1.5, queries, twins, geometry, appearance)
+    return Sampler(sets, 48, size, 1.5, queries, twins, followed, geometry, appearance)
 
 
 def test_the_same_seed_draws_the_same_batch_and_the_same_crops(photo_root: Path, layout: Layout) -> None:
@@ -130,6 +131,27 @@ def test_the_same_seed_draws_the_same_batch_and_the_same_crops(photo_root: Path,
     assert torch.equal(a.look.covered, b.look.covered)
     other = source.draw(8, Generator().manual_seed(6))
     assert not torch.equal(a.image, other.image)
+
+
+@pytest.mark.parametrize("mirror", [0.0, 1.0])
+def test_a_followed_head_is_in_the_middle_of_its_window_turned_as_it_is(
+    photo_root: Path, layout: Layout, mirror: float
+) -> None:
+    """However rough the other windows are."""
+    geometry = GeometryConfig(rough=1.0, mirror=mirror)
+    source = sampler(photo_root, layout, geometry, queries=478, followed=1.0, twins=0.4)
+    batch = source.draw(64, Generator().manual_seed(0))
+    assert batch.followed.all()
+    assert bool(is_mirrored(batch.window).all()) == bool(mirror)
+    places = to_window(batch.truth.xy_px, batch.window)
+    low, high = places.amin(1), places.amax(1)
+    assert ((low + high).abs() / 2 < 0.3).all()
+    assert ((high - low).amax(1) * 1.5 / 2 - 1).abs().max() < 0.4
+    off = ((low + high) / 2).mean(0)
+    assert off.abs().max() < 0.05  # by chance alone
+    some = sampler(photo_root, layout, geometry, followed=0.3, twins=0.5).draw(64, Generator().manual_seed(0))
+    assert 0 < some.followed.sum() < 40
+    assert torch.equal(some.followed, some.followed[some.twin])
 
 
 def test_no_photo_of_another_split_is_ever_drawn(photo_root: Path) -> None:
@@ -158,7 +180,7 @@ def test_no_photo_of_another_split_is_ever_drawn(photo_root: Path) -> None:
 @pytest.mark.parametrize("mirror", [0.0, 1.0])
 def test_a_query_lands_on_what_it_names(photo_root: Path, layout: Layout, mirror: float) -> None:
     """Each disc of a picture lies on its point; in a mirrored picture left and right swap their names, not places."""
-    source = sampler(photo_root, layout, GeometryConfig(mirror=mirror), queries=478, size=128)
+    source = sampler(photo_root, layout, GeometryConfig(mirror=mirror, roll_deg=6), queries=478, size=128)
     every_point = [replace(s, triangles=None) for s in source.sets]
     batch = replace(source, sets=every_point).draw(16, Generator().manual_seed(0))
     theta = to_theta(torch.tensor([[0.1, 0.4, 0.05, -0.1]]).expand(16, 4))
@@ -276,7 +298,7 @@ def own_root(tmp_path_factory: pytest.TempPathFactory, layout: Layout) -> Path:
 def own_sampler(root: Path, geometry: GeometryConfig = NO_AUGMENTATION) -> Sampler:
     photos = [load_photos(root, source, 96, "train") for source in ("faker", "own")]
     sets = [LandmarkSet.create(p, load_layout(p.layout), 1.0, CPU) for p in photos]
-    return Sampler(sets, 48, 96, 1.5, 64, 0.0, geometry, UNCHANGED)
+    return Sampler(sets, 48, 96, 1.5, 64, 0.0, 0.0, geometry, UNCHANGED)
 
 
 def test_one_batch_mixes_layouts(own_root: Path, layout: Layout) -> None:

@@ -60,6 +60,7 @@ def batch_of_heads() -> Batch:
             torch.ones(HEADS, POINTS, dtype=torch.bool),
         ),
         torch.arange(HEADS),
+        torch.zeros(HEADS, dtype=torch.bool),
     )
 
 

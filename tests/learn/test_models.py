@@ -195,6 +195,28 @@ def test_an_untrained_head_stands_upright_in_the_middle_of_its_crop(crop: str, k
     assert torch.isfinite(found.visible).all()
 
 
+def test_the_crop_of_a_followed_head_is_its_window() -> None:
+    torch.manual_seed(0)
+    model = Landmarker(model_config("similarity"))
+    assert model.crop is not None
+    torch.nn.init.normal_(model.crop.head.weight)
+    asked: list[Tensor] = []
+
+    def look(theta: Tensor) -> Tensor:
+        asked.append(theta)
+        return torch.zeros(3, 3, CROP_SIZE, CROP_SIZE)
+
+    window = torch.rand(3, 3, WINDOW_SIZE, WINDOW_SIZE)
+    found = model.eval()(
+        window, look, FACE[None], torch.zeros(3, dtype=torch.long), None, torch.tensor([True, False, True])
+    )
+    still = identity(3, window)
+    assert torch.equal(asked[0][::2], still[::2])
+    assert torch.equal(found.theta, asked[0])
+    assert not torch.allclose(asked[0][1], still[1])
+    assert not torch.allclose(found.placed[0], still[0])  # S goes on learning from them
+
+
 def test_an_untrained_2d_head_is_a_face_as_well_and_knows_no_camera() -> None:
     torch.manual_seed(0)
     found = looks(Landmarker(model_config(head="2d")))

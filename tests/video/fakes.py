@@ -82,6 +82,9 @@ class FakeDetector(Detector):
             heads.append(_head(inside[int(np.argmin(away))] if inside else None, window, size, moved))
         return heads
 
+    def follow(self, image: Any, windows: Sequence[Window]) -> list[Head]:
+        return self.encode(image, windows)
+
 
 def discs_of(image: npt.NDArray[np.uint8]) -> list[tuple[float, float, float]]:
     """x, y and radius of the discs of a picture, but of those of which little can be seen."""

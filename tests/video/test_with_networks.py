@@ -41,11 +41,13 @@ def test_a_head_is_followed_through_a_clip(folder: Path) -> None:
 
 
 def test_windows_alone_find_what_searching_each_frame_finds(folder: Path) -> None:
-    found = detector(folder)
-    followed = Track.of(open_video(folder / "clip.mp4"), Tracker(found, max_heads=1))
-    searched = [found.detect(frame.pixels)[0] for frame in open_video(folder / "clip.mp4") if frame.pixels is not None]
+    """In one point: this model's faces are as large as the crop makes them."""
+    found, middle = detector(folder), np.zeros((1, 3), np.float32)
+    followed = Track.of(open_video(folder / "clip.mp4"), Tracker(found, middle, max_heads=1))
+    frames = [frame.pixels for frame in open_video(folder / "clip.mp4")]
+    searched = [found.detect(pixels, middle)[0] for pixels in frames if pixels is not None]
     for row, landmarks in zip(followed.rows, searched, strict=True):
-        np.testing.assert_allclose(row["xy_px"], landmarks.xy_px, atol=1.0)
+        np.testing.assert_allclose(row["xy_px"], landmarks.xy_px, atol=0.5)
         np.testing.assert_allclose(row["visible"], landmarks.visible, atol=0.05)
 
 

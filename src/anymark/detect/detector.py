@@ -34,7 +34,10 @@ Points = str | os.PathLike[str] | Layout | npt.NDArray[np.floating] | Sequence[S
 FACE_LAYOUT = "mediapipe478"
 
 FAR = 0.25
-"""A crop that lies farther from its window, as `_moved` says, is looked at again."""
+"""A crop that lies farther from its window, as `_apart` says, is looked at again."""
+
+STRAYED = 0.12
+"""A followed face whose window lies so far from the one that it was read in is looked for anew."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,8 +189,8 @@ class Detector:
 
         Args:
             image: A file, a Pillow image or an array; see `open_photo`.
-            windows: Roughly where the heads are, in pixels of the photo, when you know (the next frame of a video):
-                their order is kept. None searches the photo, largest head first.
+            windows: Roughly where the heads are, in pixels of the photo, when you know: their order is kept. None
+                searches the photo, largest head first.
 
         Raises:
             AnymarkError: a bad photo, window or model.
@@ -195,9 +198,32 @@ class Detector:
         photo = open_photo(image)
         if windows is None:
             return self._located(photo, None)
-        if not isinstance(windows, Sequence) or not all(isinstance(window, Window) for window in windows):
-            raise AnymarkError(f"windows must be a list of anymark.Window, not {windows!r:.80}")
-        return self._with_refiners(photo, self._encode(photo, windows, [1.0] * len(windows)))
+        return self._with_refiners(photo, self._encode(photo, _checked(windows), [1.0] * len(windows)))
+
+    def follow(self, image: Source, windows: Sequence[Window]) -> list[Head]:
+        """The heads of the next frame of a video, in the windows' order, for less than `encode` costs.
+
+        Args:
+            image: A file, a Pillow image or an array; see `open_photo`.
+            windows: Where `Head.next_window` of the frame before, moved as the head may have, says that they are. They
+                are read as they are, without the network that chooses crops. Heads that have strayed from the middle,
+                or that are unsure, are looked for as `encode` does.
+
+        Raises:
+            AnymarkError: a bad photo, window or model.
+        """
+        photo, windows = open_photo(image), _checked(windows)
+        heads = self._read(photo, windows, [1.0] * len(windows), [Crop(window.affine()) for window in windows])
+        most = self.landmarker.most_unsure
+        lost = [
+            i
+            for i, head in enumerate(heads)
+            if head.unsureness > most or _apart(head.next_window(), head.window) > STRAYED
+        ]
+        again = self._encode(photo, [windows[i] for i in lost], [1.0] * len(lost))
+        for i, head in zip(lost, again, strict=True):
+            heads[i] = min(heads[i], head, key=lambda each: each.unsureness)
+        return self._with_refiners(photo, heads)
 
     def detect(
         self,
@@ -284,23 +310,29 @@ class Detector:
         """The head of each window, in their order. One whose crop lies far from its window is read once more, through
         the window about its face, and the surer answer stays: S is at its best near where it starts."""
         heads = self._read(photo, windows, scores)
-        far = [i for i, head in enumerate(heads) if _moved(head) > FAR]
+        far = [i for i, head in enumerate(heads) if _apart(head.crop, head.window) > FAR]
         again = self._read(photo, [heads[i].next_window() for i in far], [scores[i] for i in far])
         for i, head in zip(far, again, strict=True):
             heads[i] = min(heads[i], replace(head, window=windows[i]), key=lambda each: each.unsureness)
         return heads
 
-    def _read(self, photo: Photo, windows: Sequence[Window], scores: Sequence[float]) -> list[Head]:
-        """Each window through the networks, once."""
+    def _read(
+        self, photo: Photo, windows: Sequence[Window], scores: Sequence[float], crops: Sequence[Crop] | None = None
+    ) -> list[Head]:
+        """Each window through the networks, once; the crops are what the first of them chooses, if not given."""
         if not windows:
             return []
-        thetas = np.tile(np.eye(2, 3), (len(windows), 1, 1))
-        if self.landmarker.crop_size is not None:
-            thetas = self.landmarker.crops(cut(photo, windows, self.landmarker.crop_size))
-        crops = [Crop.inside(window, theta) for window, theta in zip(windows, thetas, strict=True)]
+        crops = self._crops(photo, windows) if crops is None else crops
         codes, cameras = self.landmarker.encode(cut(photo, crops, self.landmarker.input_size))
         found = zip(codes, cameras, windows, crops, scores, strict=True)
         return [self._head(photo, *parts) for parts in found]
+
+    def _crops(self, photo: Photo, windows: Sequence[Window]) -> list[Crop]:
+        """What the first network chooses to see of each window; of models that have none, the windows themselves."""
+        if self.landmarker.crop_size is None:
+            return [Crop(window.affine()) for window in windows]
+        thetas = self.landmarker.crops(cut(photo, windows, self.landmarker.crop_size))
+        return [Crop.inside(window, theta) for window, theta in zip(windows, thetas, strict=True)]
 
     def _head(
         self,
@@ -312,7 +344,7 @@ class Detector:
         score: float,
     ) -> Head:
         face = self.landmarker.landmarks(code, camera, as_layout(FACE_LAYOUT))
-        box, roll = _face(crop.to_image(face.xy).astype(np.float64))
+        box, roll = face_box(crop.to_image(face.xy).astype(np.float64))
         sigma = float(np.median(face.sigma[:FACE_MESH_POINTS])) * crop.side_px / 2
         unsureness = sigma / float((box[2:] - box[:2]).max())
         size = photo.full_size_px
@@ -329,14 +361,25 @@ def dense_maps(network: DenseNetwork, photo: Photo, heads: Sequence[Head]) -> li
     return network.maps(photo, windows, [head.mesh() if network.reads_prior else None for head in heads])
 
 
-def _moved(head: Head) -> float:
-    """The longest way from a corner of the window to that of the crop, over the longer of their sides."""
-    way = np.linalg.norm(head.crop.corners_px() - head.window.corners_px(), axis=1).max()
-    return float(way) / max(head.crop.side_px, head.window.side_px)
+def _apart(a: Window | Crop, b: Window | Crop) -> float:
+    """The longest way from a corner of one to that of the other, over the longer of their sides."""
+    way = np.linalg.norm(a.corners_px() - b.corners_px(), axis=1).max()
+    return float(way) / max(a.side_px, b.side_px)
 
 
-def _face(points_px: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], float]:
-    """The box (4,) and the roll of the face whose mediapipe478 (478, 2) these are."""
+def _checked(windows: Sequence[Window]) -> Sequence[Window]:
+    if not isinstance(windows, Sequence) or not all(isinstance(window, Window) for window in windows):
+        raise AnymarkError(f"windows must be a list of anymark.Window, not {windows!r:.80}")
+    return windows
+
+
+def face_box(points_px: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], float]:
+    """The box (4,), as the face would lie in it upright, and the roll of the face whose mediapipe478 (478, 2) these
+    are: what `Window.from_box` makes a window of.
+
+    Raises:
+        AnymarkError: the points have no extent, or are not finite.
+    """
     face, eyes = points_px[:FACE_MESH_POINTS], points_px[np.array(EYE_CORNERS)].mean(1)
     roll = roll_of(np.concatenate([check_box([*face.min(0), *face.max(0)]), *eyes]))
     # the box of the face as it lies upright in its window, about the same centre: the window is turned, not the box

@@ -176,6 +176,10 @@ class MarkerDetector:
         found = self.landmarker(cut(photo, crops, self.landmarker.input_size))
         return [MarkerHead(points, square, self.landmarker) for points, square in zip(found, squares, strict=True)]
 
+    def follow(self, image: Source, windows: Sequence[Window]) -> list[MarkerHead]:
+        """`encode`: where windows are given they are read as they are."""
+        return self.encode(image, windows)
+
     def detect(self, image: Source) -> list[Landmarks]:
         """The template's points in one picture."""
         return [head.query(self.layout) for head in self.encode(image)]

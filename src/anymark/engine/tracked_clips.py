@@ -102,7 +102,7 @@ def track_clip(
     following: list[Window] | None = None
     cut, boxes, valid, masks = [], [], [], []
     for pixels in frames:
-        heads = detector.encode(pixels, following)
+        heads = detector.encode(pixels) if following is None else detector.follow(pixels, following)
         if not heads:
             raise AnymarkError("no face in its first frame")
         head = heads[0]

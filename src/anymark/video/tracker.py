@@ -199,7 +199,7 @@ class Tracker:
         if not self._tracks:
             return []
         windows = [track.expected(time_s, self._face_px(track.window)) for track in self._tracks]
-        heads = self._detector.encode(pixels, windows)
+        heads = self._detector.follow(pixels, windows)
         most = self._detector.landmarker.most_unsure if self._most_unsure is None else self._most_unsure
         size = np.array(pixels.shape[1::-1])
         found: list[_Sighting] = []

@@ -28,12 +28,14 @@ from anymark.learn.data.geometry import (
     sample_windows,
     to_photo,
 )
-from anymark.learn.data.photos import TENSORS, PhotoSet
+from anymark.learn.data.photos import TENSORS, PhotoSet, upright_squares
 
 TRIANGLE_REACH = 1.4
 """Queries are drawn from triangles so many times as large as the layout's, about the same centres. What lies outside of
 them is extrapolated: it carries the learned function a few millimetres past the layout's rim, and off its surface."""
 
+FOLLOWED_SCALE, FOLLOWED_SHIFT, FOLLOWED_ROLL_DEG = 0.05, 0.03, 4.0
+"""How the window in which a head is followed differs from the one about its face, as standard deviations."""
 
 TWINS_SCALE, TWINS_SHIFT, TWINS_ROLL_DEG = 0.03, 0.02, 2.0
 """How two windows of a pair of twins differ, as standard deviations (`nearby_windows`)."""
@@ -136,6 +138,8 @@ class Batch:
     truth: Truth
     twin: Int[Tensor, " B"]
     """Another sample of the same photo with the same queries, or the sample itself."""
+    followed: Bool[Tensor, " B"]
+    """The crop is the window itself."""
 
 
 @dataclass(frozen=True)
@@ -154,6 +158,8 @@ class LandmarkSet:
     weight: float
     dataset: int
     """Number of the data set code of whoever labelled it."""
+    upright: Float[Tensor, "N 2 3"]
+    """`upright_squares` of the photos."""
 
     @staticmethod
     def create(
@@ -198,6 +204,7 @@ class LandmarkSet:
             None if further_flip is None else torch.from_numpy(further_flip).to(device),
             weight,
             dataset,
+            torch.from_numpy(upright_squares(photos)).to(device),
         )
 
     def guessed(self, points: Float[Tensor, "B P C"]) -> Float[Tensor, "B M C"]:
@@ -257,7 +264,9 @@ class Sampler:
     window_scale: float
     queries: int
     twins: float
-    """Share of the samples that come in pairs of one photo."""
+    """Share of the samples that come in pairs of one photo,"""
+    followed: float
+    """and of those whose crop is their window, near the upright one."""
     geometry: GeometryConfig
     appearance: AppearanceConfig
     backgrounds: UInt8[Tensor, "N 3 Z Z"] | None = None
@@ -298,6 +307,7 @@ class Sampler:
             labels["dataset"],
             truth,
             labels["twin"],
+            labels["followed"],
         )
 
     def _draw_from(self, data: LandmarkSet, n: int, generator: Generator) -> tuple[Views, dict[str, Tensor]]:
@@ -309,6 +319,9 @@ class Sampler:
         first[pairs : 2 * pairs] -= pairs  # the samples from `pairs` on show the first ones' photos again
         index, box_px = index[first], box_px[first]
         window = sample_windows(box_px, self.window_scale, self.geometry, generator)
+        followed = torch.rand(n, generator=generator, device=device) < self.followed
+        followed[pairs : 2 * pairs] = followed[:pairs]
+        window = torch.where(followed[:, None, None], self._followed(data.upright[index], window, generator), window)
         near = nearby_windows(window[:pairs], TWINS_SCALE, TWINS_SHIFT, TWINS_ROLL_DEG, generator)
         window[pairs : 2 * pairs] = near
         around, smear = draw_surroundings(n, self.backgrounds, generator, device)
@@ -341,7 +354,17 @@ class Sampler:
             "camera": photos.camera[index],
             "dataset": torch.full((n,), data.dataset, device=device),
             "twin": twin,
+            "followed": followed,
         }
+
+    def _followed(
+        self, upright: Float[Tensor, "B 2 3"], like: Float[Tensor, "B 2 3"], generator: Generator
+    ) -> Float[Tensor, "B 2 3"]:
+        """Windows about upright faces, a little off, mirrored where others are."""
+        sign = torch.where(is_mirrored(like), -1.0, 1.0)
+        size = self.window_scale * torch.diag_embed(torch.stack([sign, torch.ones_like(sign)], 1))
+        exact = torch.cat([upright[:, :, :2] @ size, upright[:, :, 2:]], 2)
+        return nearby_windows(exact, FOLLOWED_SCALE, FOLLOWED_SHIFT, FOLLOWED_ROLL_DEG, generator)
 
 
 def _mirrored(

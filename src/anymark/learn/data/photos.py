@@ -16,8 +16,12 @@ from jaxtyping import Float, Int, UInt8
 from PIL import Image
 from torch import Tensor
 
+from anymark.canonical.files import HEAD
+from anymark.canonical.posed import points_on
+from anymark.detect.detector import face_box
+from anymark.detect.window import Window
 from anymark.errors import AnymarkError
-from anymark.evaluate.photo_files import CROPS, PhotoLabels, PhotoTar, Split, read_labels
+from anymark.evaluate.photo_files import CROPS, FACE_MESH_LAYOUT, PhotoLabels, PhotoTar, Split, read_labels
 from anymark.files import atomic
 
 DATA_CARDS = {
@@ -134,6 +138,16 @@ def load_photos(
         further_px=torch.zeros(len(chosen), 0, 3),
         further_mm=torch.zeros(len(chosen), 0, 3),
     )
+
+
+def upright_squares(photos: PhotoSet) -> Float[np.ndarray, "N 2 3"]:
+    """Maps from coordinates [-1, 1]^2 of the square about each face, turned as the face is, to pixels: where run time
+    looks for a head that it has just seen. A layout that does not hold the face mesh knows no turn."""
+    boxes = [(box, 0.0) for box in photos.box_px.numpy()]
+    if photos.layout in (FACE_MESH_LAYOUT, HEAD):
+        points = photos.points_px.numpy().astype(np.float64)
+        boxes = [face_box(face) for face in (points_on(points, FACE_MESH_LAYOUT) if photos.layout == HEAD else points)]
+    return np.array([Window.from_box(box, 1.0, roll).affine() for box, roll in boxes], np.float32).reshape(-1, 2, 3)
 
 
 def _decode(tar: Path, labels: PhotoLabels, side: int, cache: Path | None) -> UInt8[np.ndarray, "N 3 S S"]:

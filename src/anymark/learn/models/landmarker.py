@@ -76,6 +76,7 @@ class Landmarker(nn.Module):
         points_mm: Float[Tensor, "#B N 3"],
         dataset: Int[Tensor, "#B"],
         mask: Bool[Tensor, "#B N"] | None = None,
+        followed: Bool[Tensor, " B"] | None = None,
     ) -> Answer:
         """Landmarks of the points of each window.
 
@@ -84,9 +85,12 @@ class Landmarker(nn.Module):
             look: the pixels of the crop that theta asks for.
             dataset: whose annotators' points these are, a number of `dataset_number`.
             mask: False where a sequence of points is padded; what is answered there means nothing.
+            followed: True where the crop is the window itself, whatever S says of it.
         """
         placed = identity(len(window), window) if self.crop is None else self.crop(window)
         theta = placed.detach().lerp(placed, self.likelihood)
+        if followed is not None:
+            theta = torch.where(followed[:, None, None], identity(len(window), window), theta)
         features = self.encoder(look(theta))
         points, query = self.query(points_mm, self.codes(dataset))
         answer = self.decode(theta, self.predictor.code(features), self.cameras(features), points, query, mask)

@@ -104,6 +104,7 @@ class LandmarkTask:
             recipe.data.window_scale,
             recipe.data.queries,
             recipe.data.twins,
+            recipe.data.followed,
             recipe.geometry,
             recipe.appearance,
             None if self._backgrounds is None else self._backgrounds.to(device),
@@ -125,7 +126,7 @@ class LandmarkTask:
         return self.sampler.draw(batch, generator)
 
     def loss(self, model: Callable[..., Any], batch: Batch) -> Tensor:
-        answer = model(batch.image, batch.look, batch.queries_mm, batch.dataset, batch.truth.mask)
+        answer = model(batch.image, batch.look, batch.queries_mm, batch.dataset, batch.truth.mask, batch.followed)
         return landmark_loss(answer, batch, self.recipe.loss)
 
     def evaluate(self, model: nn.Module) -> dict[str, float]:

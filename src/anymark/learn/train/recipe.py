@@ -100,9 +100,12 @@ class LandmarkData:
     """Views of each panorama, as many painted textures times three, to lie around photos where windows reach beyond."""
     twins: float = 0.25
     """Share of the samples that come in pairs of one photo, whose landmarks must agree."""
+    followed: float = 0.0
+    """Share of the samples whose crop is their window, near the upright one, and not what S chooses: heads in the next
+    frame of a video are read so."""
 
     def __post_init__(self) -> None:
-        check_numbers(self, "twins", least=0, most=1)
+        check_numbers(self, "twins", "followed", least=0, most=1)
         check_numbers(self, "sources", "shards", "window_scale", least=ABOVE_0)
         check_numbers(self, "store_size", least=16)
         check_numbers(self, "queries", least=4)

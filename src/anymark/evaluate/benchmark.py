@@ -43,7 +43,7 @@ class Face:
     frame: tuple[str, int] | None = None
     """Name of its video and which of its frames it is, counted from 0; None for photos."""
     truth: Mapping[str, Array] = field(default_factory=dict)
-    """What else is labelled, such as which points are seen: the same keys as `Benchmark.asked`."""
+    """What else is labelled: depth, or, under the keys of `Benchmark.asked`, such as which points are seen."""
 
 
 @dataclass(frozen=True, eq=False)

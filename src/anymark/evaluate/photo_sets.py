@@ -156,4 +156,5 @@ def _photo(labels: PhotoLabels, i: int, source: str, tar: PhotoTar) -> Face:
     if not min(lengths.values()) > 0:
         raise AnymarkError(f"{labels.path}: {name}: the corners of the eyes are one point")
     box = labels.box_px[i].astype(np.float64)
-    return Face(f"{source}/{name}", source, xy, box, lengths, partial(tar.pixels, labels.names[i]))
+    load = partial(tar.pixels, labels.names[i])
+    return Face(f"{source}/{name}", source, xy, box, lengths, load, truth={"xyz_px": xyz})

@@ -10,7 +10,10 @@ from tyro.conf import arg
 
 from anymark.commands.eval.evaluation import Evaluation
 from anymark.evaluate.benchmark import Benchmark, shared_folder
+from anymark.evaluate.photo_groups import by_tone, by_yaw
 from anymark.evaluate.photo_sets import read_photos
+from anymark.evaluate.report import Detail
+from anymark.evaluate.score import Scores
 
 
 @dataclass(kw_only=True)
@@ -24,3 +27,7 @@ class Photos(Evaluation):
     def read(self) -> Benchmark:
         """See `read_photos`."""
         return read_photos(shared_folder(self.root, "photos", "--root DIR"), self.split, self.calibrate)
+
+    def details(self, scores: Scores, threshold: float) -> tuple[Detail, ...]:
+        """Errors by yaw and by skin tone; age is on no label."""
+        return by_yaw(scores), by_tone(scores)

@@ -17,7 +17,7 @@ from anymark.canonical import Layout, load_layout
 from anymark.errors import AnymarkError
 from anymark.learn.data.appearance import AppearanceConfig, degrade, occlude
 from anymark.learn.data.geometry import NO_AUGMENTATION, GeometryConfig, compose, identity, is_mirrored, to_window
-from anymark.learn.data.landmarks import LandmarkSet, Sampler
+from anymark.learn.data.landmarks import LandmarkSet, Sampler, rarity_of
 from anymark.learn.data.photos import load_photos
 from anymark.learn.models.camera import Cameras
 from anymark.learn.models.crop import to_theta
@@ -112,7 +112,7 @@ def sampler(
         LandmarkSet.create(load_photos(photo_root, source, 96, "train"), layout, 1.0, CPU)
         for source in ("faker", "congress")
     ]
-    return Sampler(sets, 48, size, 1.5, queries, twins, followed, geometry, appearance)
+    return Sampler(sets, 48, size, 1.5, queries, twins, followed, 0.0, geometry, appearance)
 
 
 def test_the_same_seed_draws_the_same_batch_and_the_same_crops(photo_root: Path, layout: Layout) -> None:
@@ -298,7 +298,7 @@ def own_root(tmp_path_factory: pytest.TempPathFactory, layout: Layout) -> Path:
 def own_sampler(root: Path, geometry: GeometryConfig = NO_AUGMENTATION) -> Sampler:
     photos = [load_photos(root, source, 96, "train") for source in ("faker", "own")]
     sets = [LandmarkSet.create(p, load_layout(p.layout), 1.0, CPU) for p in photos]
-    return Sampler(sets, 48, 96, 1.5, 64, 0.0, 0.0, geometry, UNCHANGED)
+    return Sampler(sets, 48, 96, 1.5, 64, 0.0, 0.0, 0.0, geometry, UNCHANGED)
 
 
 def test_one_batch_mixes_layouts(own_root: Path, layout: Layout) -> None:
@@ -399,3 +399,13 @@ def test_the_real_photos_are_what_the_readme_says(shared: Path) -> None:
     assert float((centre - ring).norm(dim=1).max()) < 0.5
     assert bool((held_out.points_px[:, 33, 0] < held_out.points_px[:, 263, 0]).all())
     assert np.isfinite(held_out.points_px.numpy()).all()
+
+
+def test_rare_yaws_come_more_often_but_none_too_often() -> None:
+    yaws = np.array([*np.linspace(-9, 9, 60), *np.linspace(21, 29, 30), *np.linspace(-38, -31, 9), 75.0])
+    chances = rarity_of(yaws)
+    assert chances.sum() == pytest.approx(1)
+    front, turned, far, once = chances[:60], chances[60:90], chances[90:99], chances[99]
+    assert front.sum() == pytest.approx(turned.sum(), rel=1e-5)
+    assert front[0] < turned[0] < far[0] < once < 6 * chances.mean()
+    np.testing.assert_allclose(rarity_of(np.array([3.0, -4.0, 5.0])), 1 / 3)

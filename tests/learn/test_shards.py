@@ -52,7 +52,7 @@ def turned(yaw: float) -> np.ndarray:
 
 def draw(photos: Path, geometry: GeometryConfig, count: int = 2, inside: tuple[str, ...] = ()) -> Batch:
     data = LandmarkSet.create(load_shards(photos, inside=inside), load_layout("head"), 1.0, torch.device("cpu"))
-    sampler = Sampler([data], 32, 32, 1.5, 256, 0.0, 0.0, geometry, UNCHANGED)
+    sampler = Sampler([data], 32, 32, 1.5, 256, 0.0, 0.0, 0.0, geometry, UNCHANGED)
     return sampler.draw(count, Generator().manual_seed(0))
 
 

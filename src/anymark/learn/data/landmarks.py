@@ -28,7 +28,10 @@ from anymark.learn.data.geometry import (
     sample_windows,
     to_photo,
 )
-from anymark.learn.data.photos import TENSORS, PhotoSet, upright_squares
+from anymark.learn.data.photos import TENSORS, PhotoSet, upright_squares, yaws_deg
+
+MOST_RARE = 4.0
+"""Times that a photo of a rare yaw comes for each time that it would otherwise; see `rarity_of`."""
 
 TRIANGLE_REACH = 1.4
 """Queries are drawn from triangles so many times as large as the layout's, about the same centres. What lies outside of
@@ -160,6 +163,8 @@ class LandmarkSet:
     """Number of the data set code of whoever labelled it."""
     upright: Float[Tensor, "N 2 3"]
     """`upright_squares` of the photos."""
+    rarity: Float[Tensor, " N"]
+    """Chances of each to be drawn where all yaws are to be seen as often, in sum 1."""
 
     @staticmethod
     def create(
@@ -205,6 +210,7 @@ class LandmarkSet:
             weight,
             dataset,
             torch.from_numpy(upright_squares(photos)).to(device),
+            torch.from_numpy(rarity_of(yaws_deg(photos))).to(device),
         )
 
     def guessed(self, points: Float[Tensor, "B P C"]) -> Float[Tensor, "B M C"]:
@@ -266,7 +272,9 @@ class Sampler:
     twins: float
     """Share of the samples that come in pairs of one photo,"""
     followed: float
-    """and of those whose crop is their window, near the upright one."""
+    """of those whose crop is their window, near the upright one,"""
+    balanced: float
+    """and of those whose photos are drawn so that all yaws are seen as often."""
     geometry: GeometryConfig
     appearance: AppearanceConfig
     backgrounds: UInt8[Tensor, "N 3 Z Z"] | None = None
@@ -279,7 +287,7 @@ class Sampler:
 
     @torch.no_grad()
     def draw(self, batch: int, generator: Generator) -> Batch:
-        """B samples; each picks its data set by weight, then a photo of it with equal chances."""
+        """B samples; each picks its data set by weight, then one of its photos: all alike, or rather a turned one."""
         device = self.sets[0].points_mm.device
         weights = torch.tensor([s.weight for s in self.sets], device=device)
         which = torch.multinomial(weights, batch, replacement=True, generator=generator)
@@ -312,7 +320,8 @@ class Sampler:
 
     def _draw_from(self, data: LandmarkSet, n: int, generator: Generator) -> tuple[Views, dict[str, Tensor]]:
         device, photos = data.points_mm.device, data.photos
-        index = torch.randint(len(photos), (n,), generator=generator, device=device)
+        chances = (1 - self.balanced) / len(photos) + self.balanced * data.rarity
+        index = torch.multinomial(chances, n, replacement=True, generator=generator)
         box_px = photos.box_px[index]
         pairs = min(round(self.twins * n / 2), n // 2)
         first = torch.arange(n, device=device)
@@ -365,6 +374,16 @@ class Sampler:
         size = self.window_scale * torch.diag_embed(torch.stack([sign, torch.ones_like(sign)], 1))
         exact = torch.cat([upright[:, :, :2] @ size, upright[:, :, 2:]], 2)
         return nearby_windows(exact, FOLLOWED_SCALE, FOLLOWED_SHIFT, FOLLOWED_ROLL_DEG, generator)
+
+
+def rarity_of(yaws_deg: Float[np.ndarray, " N"]) -> Float[np.ndarray, " N"]:
+    """Chances, in sum 1, that make all yaws as frequent, by steps of 10 degrees to either side, up to `MOST_RARE`: the
+    most turned photos are few, and have the worst labels."""
+    step = (np.abs(yaws_deg) // 10).astype(np.int64)
+    counts = np.bincount(step)
+    chances = 1 / (counts[step] * np.count_nonzero(counts))
+    chances = np.minimum(chances, MOST_RARE / len(step))
+    return (chances / chances.sum()).astype(np.float32)
 
 
 def _mirrored(

@@ -16,12 +16,14 @@ from jaxtyping import Float, Int, UInt8
 from PIL import Image
 from torch import Tensor
 
+from anymark.canonical.face_mesh import FACE_MESH_POINTS
 from anymark.canonical.files import HEAD
 from anymark.canonical.posed import points_on
 from anymark.detect.detector import face_box
 from anymark.detect.window import Window
 from anymark.errors import AnymarkError
 from anymark.evaluate.photo_files import CROPS, FACE_MESH_LAYOUT, PhotoLabels, PhotoTar, Split, read_labels
+from anymark.evaluate.photo_groups import yaw_deg
 from anymark.files import atomic
 
 DATA_CARDS = {
@@ -140,13 +142,29 @@ def load_photos(
     )
 
 
+def face_meshes(photos: PhotoSet) -> Float[np.ndarray, "N 478 3"] | None:
+    """The points of each face in pixels, and their depth; None where the labels do not hold the face mesh."""
+    if photos.layout not in (FACE_MESH_LAYOUT, HEAD):
+        return None
+    points = np.concatenate([photos.points_px.numpy(), photos.depth_px[..., None].numpy()], -1)
+    return points if photos.layout == FACE_MESH_LAYOUT else points_on(points, FACE_MESH_LAYOUT)
+
+
+def yaws_deg(photos: PhotoSet) -> Float[np.ndarray, " N"]:
+    """How far each face is turned to its own left; 0 where the labels do not tell."""
+    faces = face_meshes(photos)
+    if faces is None:
+        return np.zeros(len(photos))
+    return np.array([yaw_deg(face[:FACE_MESH_POINTS].astype(np.float64)) for face in faces])
+
+
 def upright_squares(photos: PhotoSet) -> Float[np.ndarray, "N 2 3"]:
     """Maps from coordinates [-1, 1]^2 of the square about each face, turned as the face is, to pixels: where run time
     looks for a head that it has just seen. A layout that does not hold the face mesh knows no turn."""
     boxes = [(box, 0.0) for box in photos.box_px.numpy()]
-    if photos.layout in (FACE_MESH_LAYOUT, HEAD):
-        points = photos.points_px.numpy().astype(np.float64)
-        boxes = [face_box(face) for face in (points_on(points, FACE_MESH_LAYOUT) if photos.layout == HEAD else points)]
+    faces = face_meshes(photos)
+    if faces is not None:
+        boxes = [face_box(face[:, :2].astype(np.float64)) for face in faces]
     return np.array([Window.from_box(box, 1.0, roll).affine() for box, roll in boxes], np.float32).reshape(-1, 2, 3)
 
 

@@ -105,6 +105,7 @@ class LandmarkTask:
             recipe.data.queries,
             recipe.data.twins,
             recipe.data.followed,
+            recipe.data.balanced,
             recipe.geometry,
             recipe.appearance,
             None if self._backgrounds is None else self._backgrounds.to(device),

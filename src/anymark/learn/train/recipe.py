@@ -98,6 +98,8 @@ class LandmarkData:
     """Side of the window over the longer side of the face's box."""
     backgrounds: int = 0
     """Views of each panorama, as many painted textures times three, to lie around photos where windows reach beyond."""
+    balanced: float = 0.0
+    """Share of the samples that are drawn so that all yaws are as frequent; the rest, as the sets have them."""
     twins: float = 0.25
     """Share of the samples that come in pairs of one photo, whose landmarks must agree."""
     followed: float = 0.0
@@ -105,7 +107,7 @@ class LandmarkData:
     frame of a video are read so."""
 
     def __post_init__(self) -> None:
-        check_numbers(self, "twins", "followed", least=0, most=1)
+        check_numbers(self, "twins", "followed", "balanced", least=0, most=1)
         check_numbers(self, "sources", "shards", "window_scale", least=ABOVE_0)
         check_numbers(self, "store_size", least=16)
         check_numbers(self, "queries", least=4)

@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from anymark.arrays import open_arrays
 from anymark.canonical.frame import CUBE_SIDE_MM, mm_to_uvw
 from anymark.detect.dense import DenseMap
 from anymark.detect.window import Crop
-from anymark.files import atomic, reading
+from anymark.files import atomic
 
 Floats = npt.NDArray[np.float32]
 Pixels = npt.NDArray[np.uint8]
@@ -46,7 +47,7 @@ def load_maps(path: Path) -> list[DenseMap]:
     Raises:
         AnymarkError: the file is missing, damaged or something else.
     """
-    with reading(path, "a file of dense maps"), path.open("rb") as file, np.load(file, allow_pickle=False) as data:
+    with open_arrays(path, "a file of dense maps") as data:
         width, height = (int(v) for v in data["image_size_px"])
         points, head, sigma, crops = (data[key] for key in ("points_mm", "head", "sigma_mm", "crop"))
         parts = zip(points, head, sigma, map(Crop, crops), strict=True)

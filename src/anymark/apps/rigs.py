@@ -16,13 +16,13 @@ import numpy as np
 import numpy.typing as npt
 
 from anymark.apps.flame import FLAME_UNIT_MM, read_flame
+from anymark.arrays import read_arrays
 from anymark.canonical import CanonicalHead, Layout, load_layout
 from anymark.canonical.head import SKIN, closest_on_triangles
 from anymark.canonical.kriging import extension_weights
 from anymark.errors import AnymarkError
 from anymark.files import reading
 from anymark.fit import Points, Rig
-from anymark.fit.rig import read_arrays
 from anymark.wavefront import read_obj
 
 Array = npt.NDArray[np.floating]

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from anymark.arrays import open_arrays
 from anymark.canonical import CanonicalHead, load_layout
 from anymark.canonical.face_mesh import FACE_MESH_POINTS
 from anymark.canonical.posed import points_on
@@ -28,7 +29,7 @@ from anymark.engine.pixels import to_display
 from anymark.engine.samples import Sample
 from anymark.errors import AnymarkError
 from anymark.evaluate.photo_files import FACE_MESH_LAYOUT
-from anymark.files import atomic, reading
+from anymark.files import atomic
 from anymark.fit.problem import exponential
 
 Bytes = npt.NDArray[np.uint8]
@@ -76,7 +77,7 @@ def read_truth(folder: Path) -> Truth:
         AnymarkError: there is no truth beside them, or it is damaged.
     """
     path = folder / TRUTH
-    with reading(path, "truth of anymark data markers"), path.open("rb") as stream, np.load(stream) as file:
+    with open_arrays(path, "truth of anymark data markers") as file:
         return Truth(file["points"].astype(np.float64), file["visible"], file["take"])
 
 

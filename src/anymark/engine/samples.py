@@ -33,6 +33,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from anymark.arrays import load_arrays
 from anymark.engine.lens import Lens
 from anymark.errors import AnymarkError
 from anymark.files import atomic, reading
@@ -202,7 +203,7 @@ def _add(tar: tarfile.TarFile, sample: Sample) -> None:
 
 
 def _sample(key: str, parts: dict[str, bytes]) -> Sample:
-    with np.load(io.BytesIO(parts["npz"])) as arrays:
+    with load_arrays(io.BytesIO(parts["npz"])) as arrays:
         vertices, bones, xy = (arrays[name].astype(np.float32) / QUANTUM for name in ("vertices_q", "bones_q", "xy_q"))
         visible = np.unpackbits(arrays["visible"], count=len(vertices)).astype(bool)
         canonical, places = (_map_mm(arrays[name]) for name in ("canonical_q", "places_q"))

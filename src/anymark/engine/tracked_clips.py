@@ -15,13 +15,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from anymark.arrays import open_arrays
 from anymark.detect.dense import DenseNetwork
 from anymark.detect.detector import Detector, dense_maps
 from anymark.detect.image import open_photo
 from anymark.detect.window import Crop, Window, crop
 from anymark.engine.tracks import PointTracker, spread_points, without_outliers
 from anymark.errors import AnymarkError
-from anymark.files import atomic, reading
+from anymark.files import atomic
 
 SUFFIX = ".tracks.npz"
 
@@ -73,7 +74,7 @@ class TrackedClip:
         Raises:
             AnymarkError: the file is missing, damaged or something else.
         """
-        with reading(path, "a tracked clip"), path.open("rb") as file, np.load(file, allow_pickle=False) as data:
+        with open_arrays(path, "a tracked clip") as data:
             arrays = {key: data[key] for key in cls.__dataclass_fields__}
             count, points = arrays["xy_px"].shape[:2]
         if arrays["frames"].shape[:1] != (count,) or arrays["visible"].shape != (count, points):

@@ -17,17 +17,16 @@ import tarfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from numpy.lib.npyio import NpzFile
 from PIL import Image
 
+from anymark.arrays import open_arrays
 from anymark.canonical import load_layout
 from anymark.canonical.face_mesh import FACE_MESH_POINTS
 from anymark.errors import AnymarkError
-from anymark.files import reading
 
 Split = Literal["held-out", "train", "calibration"]
 SPLIT_CODE = {"train": 0, "held-out": 1}
@@ -165,14 +164,8 @@ def read_npz(path: Path, keys: Iterable[str], optional: Iterable[str] = ()) -> d
     Raises:
         AnymarkError: the file cannot be read, or lacks one of `keys`.
     """
-    with reading(path, "a file of labels"), path.open("rb") as file:
-        magic = file.read(6)
-        if not magic.startswith(b"PK"):  # numpy would advise to unpickle it
-            raise ValueError("one array, not an .npz file" if magic == b"\x93NUMPY" else "not an .npz file")
-        file.seek(0)
-        npz = cast(NpzFile, np.load(file))
-        with npz:
-            return {key: npz[key] for key in (*keys, *(key for key in optional if key in npz))}
+    with open_arrays(path, "a file of labels") as npz:
+        return {key: npz[key] for key in (*keys, *(key for key in optional if key in npz))}
 
 
 class PhotoTar:

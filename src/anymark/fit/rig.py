@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from anymark.arrays import read_arrays
 from anymark.errors import AnymarkError
-from anymark.files import reading
 
 Array = npt.NDArray[np.floating]
 Index = npt.NDArray[np.integer]
@@ -148,7 +148,7 @@ class Rig:
         Raises:
             AnymarkError: a file is missing or not what it should be.
         """
-        data = read_arrays(assets / "ict_facekit" / "ict_facekit_light.npz")
+        data = read_arrays(assets / "ict_facekit" / "ict_facekit_light.npz", "a rig")
         try:
             shapes = {
                 kind: 10.0 * data[f"{kind}_q"].astype(np.float32) * data[f"{kind}_scale"][:, None, None]
@@ -214,16 +214,3 @@ def _rim(neutral_mm: npt.NDArray[np.float32], iris: Index) -> Index:
     offset = neutral_mm[iris, :2] - neutral_mm[iris, :2].mean(0)
     radius = np.hypot(*offset.T)
     return iris[radius > 0.95 * radius.max()]
-
-
-def read_arrays(path: Path, what: str = "a rig") -> dict[str, npt.NDArray]:
-    """All arrays of an .npz file.
-
-    Args:
-        what: that the file should be.
-
-    Raises:
-        AnymarkError: it is missing, damaged or something else.
-    """
-    with reading(path, what), path.open("rb") as file, np.load(file, allow_pickle=False) as data:
-        return {key: data[key] for key in data.files}

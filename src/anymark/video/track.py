@@ -19,10 +19,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from anymark.arrays import open_arrays
 from anymark.canonical import Layout
 from anymark.detect.landmarks import Landmarks
 from anymark.errors import AnymarkError
-from anymark.files import atomic, reading
+from anymark.files import atomic
 from anymark.video.frames import Video
 from anymark.video.rows import Rows, row_dtype, to_landmarks, tracked
 from anymark.video.tracker import Tracker
@@ -146,7 +147,7 @@ class Track:
         Raises:
             AnymarkError: there is no such file, or it is not a whole track.
         """
-        with reading(path, "a whole track"), open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
+        with open_arrays(path, "a whole track") as file:
             about = json.loads(str(file["about"]))
             if about["format"] != FORMAT:
                 raise AnymarkError(f"{path}: format {about['format']!r}; this anymark reads {FORMAT}")

@@ -40,7 +40,7 @@ def write_ced(path: Path, scores: Scores, threshold: float) -> None:
     Raises:
         AnymarkError: the file cannot be written.
     """
-    figure, canvas = _figure((6, 4.5))
+    figure, canvas = blank_figure((6, 4.5))
     axes = figure.subplots()
     at = np.linspace(0, threshold, 401)
     for row in scores.benchmark.rows:
@@ -61,7 +61,7 @@ def write_reliability(path: Path, diagrams: Mapping[str, Sequence[Bin]], title: 
     Raises:
         AnymarkError: the file cannot be written.
     """
-    figure, canvas = _figure((5, 6))
+    figure, canvas = blank_figure((5, 6))
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
     above.plot([0, 100], [0, 100], color="grey", linewidth=1, linestyle="--", label="calibrated")
     for i, (name, bins) in enumerate(diagrams.items()):
@@ -83,7 +83,7 @@ def write_reliability(path: Path, diagrams: Mapping[str, Sequence[Bin]], title: 
         canvas.print_png(file)
 
 
-def _figure(size: tuple[float, float]) -> tuple[Figure, FigureCanvasAgg]:
+def blank_figure(size: tuple[float, float]) -> tuple[Figure, FigureCanvasAgg]:
     """A figure of so many inches that no window shows."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

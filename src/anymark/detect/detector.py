@@ -7,7 +7,6 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -413,9 +412,7 @@ def as_layout(points: Points) -> Layout:
         return Layout("points", table)
     if not isinstance(points, str | os.PathLike):
         raise AnymarkError(f"{points!r:.80} is no layout: a Layout, a name, a file or points (N, 3) are")
-    if isinstance(points, str) and not Path(points).suffix:
-        return _shipped(points)
-    return load_layout(points)
+    return _shipped(points) if isinstance(points, str) and "." not in points else load_layout(points)
 
 
 @lru_cache(maxsize=32)

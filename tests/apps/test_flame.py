@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pickle
 import sys
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 from scipy.sparse import csc_matrix
 
-from anymark.apps.flame import FLAME_UNIT_MM, JAW, read_flame
+from anymark.apps.flame import FLAME_UNIT_MM, JAW, _array, _Reader, read_flame
 from anymark.apps.rigs import load_rig
 from anymark.canonical import CanonicalHead, load_layout
 from anymark.errors import AnymarkError
@@ -107,3 +108,38 @@ def test_what_is_no_flame_is_named(tmp_path: Path, content: bytes) -> None:
         read_flame(path)
     with pytest.raises(AnymarkError, match="no such file"):
         read_flame(tmp_path / "none.pkl")
+
+
+@pytest.mark.parametrize("protocol", [0, 1, 2, 3, 4])
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.arange(12.0).reshape(3, 4),
+        np.asfortranarray(np.arange(12, dtype=np.uint32).reshape(3, 4)),
+        np.arange(6, dtype=">f4").reshape(1, 2, 3),
+        np.array([[True, False]]),
+        np.zeros((0, 3)),
+    ],
+)
+def test_arrays_come_out_of_pickles_of_all_ages(array: np.ndarray, protocol: int) -> None:
+    (found,) = (_array(bag) for bag in [_Reader(io.BytesIO(pickle.dumps(array, protocol)), encoding="latin1").load()])
+    assert found.dtype == array.dtype
+    np.testing.assert_array_equal(found, array)
+
+
+def test_a_kind_of_number_that_holds_pointers_is_refused(flame: Path) -> None:
+    """numpy itself would follow them."""
+
+    class Kind:
+        def __reduce__(self) -> tuple[object, ...]:
+            return np.dtype, ("O8", False, True), (3, "|", None, None, None, -1, -1, 0)
+
+    class Pointers:
+        def __reduce__(self) -> tuple[object, ...]:
+            state = (1, (3, 3), Kind(), False, b"A" * 72)
+            return np._core.multiarray._reconstruct, (np.ndarray, (0,), b"b"), state  # type: ignore[attr-defined]
+
+    content = dict.fromkeys(("v_template", "shapedirs", "f", "weights", "J_regressor"), Pointers())
+    flame.write_bytes(pickle.dumps(content, protocol=2))
+    with pytest.raises(AnymarkError, match=r"flame\.pkl: not FLAME's model \(an array of 'O8' is none of numbers\)"):
+        read_flame(flame)

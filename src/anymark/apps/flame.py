@@ -1,11 +1,13 @@
 """FLAME's model file (Li et al. 2017), for users who have it, as a linear rig.
 
-The file is a pickle. Nothing of it is run: only arrays are made, whatever else it names becomes a bag of values.
+The file is a pickle. Nothing that it names is called: all becomes bags of values, and arrays of numbers are made of
+what lies in those of numpy's. numpy itself must not be called by a stranger's pickle: it would take bytes for pointers.
 """
 
 from __future__ import annotations
 
 import pickle
+import re
 from pathlib import Path
 from typing import Any
 
@@ -25,19 +27,12 @@ JAW = 2
 
 _REACH = 2.0  # standard deviations of an expression's coefficient, to either side, that a weight of 1 means
 _JAW_RAD = 0.35  # that its weight of 1 opens the jaw by
-_ARRAYS = {
-    ("numpy.core.multiarray", "_reconstruct"),
-    ("numpy._core.multiarray", "_reconstruct"),
-    ("numpy.core.multiarray", "scalar"),
-    ("numpy._core.multiarray", "scalar"),
-    ("numpy", "ndarray"),
-    ("numpy", "dtype"),
-    ("_codecs", "encode"),
-}
+_NUMBERS = re.compile(r"[fiub][1248]")
+_ORDERS = ("<", ">", "|", "=")
 
 
 class _Bag:
-    """What stands in for objects of libraries that are not here: chumpy's arrays, scipy's matrices."""
+    """What stands in for every object of a library: numpy's and chumpy's arrays, scipy's matrices."""
 
     def __init__(self, *args: Any) -> None:
         self.args = args
@@ -48,8 +43,6 @@ class _Bag:
 
 class _Reader(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
-        if (module, name) in _ARRAYS:
-            return super().find_class(module.replace("numpy.core", "numpy._core"), name)
         return type(name, (_Bag,), {"__module__": module})
 
 
@@ -95,18 +88,40 @@ def _opened(neutral: Array, regressor: Array, weights: Array) -> Array:
 
 
 def _array(value: Any) -> npt.NDArray:
-    """What a bag holds: chumpy keeps its array as x, scipy's sparse matrices in three parts."""
-    if isinstance(value, np.ndarray):
-        return value
-    inside = vars(value)
+    """What a bag holds: numpy's arrays are bytes and a kind of number, chumpy keeps its array as x, scipy's sparse
+    matrices are in three parts.
+
+    Raises:
+        ValueError: no numbers.
+    """
+    inside, kind = (vars(value), _kind(value)) if isinstance(value, _Bag) else ({}, type(value).__name__)
+    if kind == "_reconstruct":
+        return _numbers(*inside["state"][1:])
     if "x" in inside:
         return _array(inside["x"])
     if {"data", "indices", "indptr"} <= set(inside):
         rows, columns = inside.get("_shape", inside.get("shape"))
-        kind = type(value).__name__
+        data, indices, starts = (_array(inside[key]) for key in ("data", "indices", "indptr"))
         out = np.zeros((rows, columns) if kind.startswith("csr") else (columns, rows))
-        for line in range(len(inside["indptr"]) - 1):
-            part = slice(inside["indptr"][line], inside["indptr"][line + 1])
-            out[line, inside["indices"][part]] = inside["data"][part]
+        for line in range(len(starts) - 1):
+            part = slice(starts[line], starts[line + 1])
+            out[line, indices[part]] = data[part]
         return out if kind.startswith("csr") else out.T
-    raise ValueError(f"{type(value).__name__} is no array")
+    raise ValueError(f"{kind} is no array")
+
+
+def _kind(bag: _Bag) -> str:
+    """The class that a bag stands for; protocol 0 and 1 say it to `copyreg`."""
+    name = type(bag).__name__
+    return bag.args[0].__name__ if name == "_reconstructor" else name
+
+
+def _numbers(shape: Any, kind: Any, fortran: Any, content: Any) -> npt.NDArray:
+    """An array of what numpy pickles of one."""
+    code, order = kind.args[0], kind.state[1]
+    if not _NUMBERS.fullmatch(code) or order not in _ORDERS:
+        raise ValueError(f"an array of {code!r:.20} is none of numbers")
+    if isinstance(content, _Bag):  # _codecs.encode(text, "latin1"), as protocol 2 has bytes
+        content = content.args[0] if content.args else b""
+    raw = content.encode("latin1") if isinstance(content, str) else content
+    return np.frombuffer(raw, order + code).reshape(shape, order="F" if fortran else "C")

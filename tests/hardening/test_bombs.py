@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import tarfile
 import tracemalloc
 import zipfile
@@ -82,6 +83,30 @@ def test_large_arrays_that_are_as_large_in_the_file_are_read(tmp_path: Path) -> 
     path = tmp_path / "large.npz"
     np.savez(path, points=np.zeros(MOST_BYTES // 8 + 1))
     assert read_arrays(path, "arrays")["points"].nbytes > MOST_BYTES
+
+
+def test_a_progressive_jpeg_must_fit_into_memory_with_all_its_coefficients(tmp_path: Path) -> None:
+    """Others are decoded at a fraction of their size."""
+    path = tmp_path / "large.jpg"
+    Image.new("RGB", (64, 64)).save(path, progressive=True)
+    content = bytearray(path.read_bytes())
+    at = content.index(b"\xff\xc2")
+    content[at + 5 : at + 9] = (31_000).to_bytes(2, "big") * 2
+    path.write_bytes(content)
+    refused(lambda: open_photo(path), r"large\.jpg: too large")
+
+
+def test_no_program_is_started_on_a_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pillow would hand PostScript to Ghostscript, whatever the file's name is."""
+    ran = tmp_path / "ran"
+    ghostscript = tmp_path / "gs"
+    ghostscript.write_text(f"#!/bin/sh\ntouch {ran}\n")
+    ghostscript.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 100 100\n%%EndComments\nshowpage\n")
+    refused(lambda: open_photo(path), "not an image")
+    assert not ran.exists()
 
 
 def test_pictures_of_one_colour_and_a_billion_pixels_are_refused(tmp_path: Path) -> None:

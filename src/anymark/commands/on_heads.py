@@ -13,7 +13,6 @@ from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 from tyro.conf import Positional, arg
 
 from anymark.canonical import Layout, load_layout
@@ -23,7 +22,7 @@ from anymark.commands.following import Following, complain_of_frames
 from anymark.commands.said import complain, make_folder
 from anymark.detect.detector import Detector
 from anymark.detect.files import MARK, SUFFIXES, unique
-from anymark.detect.image import load_image
+from anymark.detect.image import identified, load_image
 from anymark.detect.landmarks import Landmarks
 from anymark.errors import AnymarkError
 from anymark.video import Frame, Track, Video
@@ -180,7 +179,7 @@ def is_video(name: str) -> bool:
 def _moves(path: Path) -> bool:
     """Whether a picture has several frames; what is wrong with it is said when it is opened."""
     try:
-        with Image.open(path) as image:
+        with path.open("rb") as file, identified(file) as image:
             return getattr(image, "n_frames", 1) > 1
     except Exception:  # Pillow's readers raise whatever they stumble over
         return False

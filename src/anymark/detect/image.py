@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import stat
 import warnings
@@ -25,6 +26,11 @@ MAX_WORKING_PIXELS = 64_000_000
 MAX_JPEG_PIXELS = 1_000_000_000
 """A JPEG is decoded straight to its working size, so it may be far larger than Pillow's own limit for other formats."""
 
+FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "MPO", "JPEG2000", "TGA", "PSD", "SGI", "ICO", "DDS")
+"""Pillow's names of what is opened whatever a file calls itself. Not PostScript: for that Pillow starts a program,
+Ghostscript, on the file."""
+
+_NEWER = ("AVIF", "HEIF")  # of some versions of Pillow, and of a package that adds itself to it
 _SHRINKS = (1, 2, 4, 8)
 _REDUCIBLE = {"L", "LA", "RGB", "RGBA", "CMYK", "YCbCr", "LAB", "HSV"}
 _ORIENTATION_TAG = 0x0112
@@ -101,6 +107,20 @@ def open_picture(path: Path | str) -> Image.Image:
     return _read(Path(path), decode)
 
 
+def identified(file: BinaryIO | io.BufferedIOBase) -> Image.Image:
+    """A picture, not decoded yet, if it is of one of `FORMATS`.
+
+    Raises:
+        PIL.UnidentifiedImageError: it is of none.
+        PIL.Image.DecompressionBombError: it has too many pixels.
+    """
+    Image.init()
+    known = [name for name in (*FORMATS, *_NEWER) if name in Image.OPEN]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of sizes above half of the limit, and why formats do not fit
+        return Image.open(file, formats=known)
+
+
 def load_image(source: Source) -> npt.NDArray[np.uint8]:
     """A photo at its full size as RGB uint8 (H, W, 3); see `open_photo`."""
     return open_photo(source, max_pixels=MAX_JPEG_PIXELS).pixels
@@ -134,10 +154,9 @@ def _open_file(name: str, file: BinaryIO) -> Image.Image:
         raise AnymarkError(f"{name}: empty file")
     try:
         if start == b"\xff\xd8\xff":
-            return JpegImageFile(file)  # Image.open refuses JPEGs above its limit, though `draft` makes them harmless
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            return Image.open(file)
+            image = JpegImageFile(file)  # Image.open refuses them above its limit, though `draft` makes them harmless
+            return identified(file) if "progressive" in image.info else image  # all of it lies in memory, coefficients
+        return identified(file)
     except UnidentifiedImageError:
         raise AnymarkError(f"{name}: not an image (cannot identify)") from None
     except Image.DecompressionBombError:

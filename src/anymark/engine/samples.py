@@ -34,6 +34,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from anymark.arrays import load_arrays
+from anymark.detect.image import identified
 from anymark.engine.lens import Lens
 from anymark.errors import AnymarkError
 from anymark.files import atomic, reading
@@ -210,7 +211,7 @@ def _sample(key: str, parts: dict[str, bytes]) -> Sample:
         part = arrays["part"].astype(np.int16)
         covered = np.unpackbits(arrays["covered"], count=part.size).astype(bool).reshape(part.shape)
         sd = arrays["sd_q"] / np.float32(SD_QUANTUM) if "sd_q" in arrays else None
-    with Image.open(io.BytesIO(parts["jpg"])) as image:
+    with identified(io.BytesIO(parts["jpg"])) as image:
         pixels = np.asarray(image.convert("RGB"))
     part[part == NO_PART] = -1
     return Sample(

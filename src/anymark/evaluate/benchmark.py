@@ -14,6 +14,7 @@ from PIL import Image
 
 from anymark.canonical import Layout, load_layout
 from anymark.canonical.face_mesh import FACE_MESH_POINTS
+from anymark.detect.image import identified
 from anymark.detect.landmarks import Landmarks
 from anymark.errors import AnymarkError
 from anymark.evaluate.metrics import box_size, mean_pair_distance, point_pair_distance
@@ -212,7 +213,7 @@ def stored_pixels(path: Path) -> npt.NDArray[np.uint8]:
         AnymarkError: the file is missing, damaged or not an image.
     """
     try:
-        with Image.open(path) as image:
+        with path.open("rb") as file, identified(file) as image:
             return np.asarray(image.convert("RGB"))
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise AnymarkError(f"{path}: not a readable image ({error})") from None

@@ -18,6 +18,7 @@ from PIL import Image
 from anymark.apps.annotations import check_first_centre, first_centre_to_px
 from anymark.canonical import Layout, load_layout
 from anymark.canonical.face_mesh import IRISES
+from anymark.detect.image import identified
 from anymark.errors import AnymarkError
 from anymark.evaluate.benchmark import (
     Array,
@@ -102,7 +103,7 @@ def measured_first_centre(root: Path, faces: list[Face], first_centre: float) ->
     for i in spread(min(_MEASURED, len(faces)), len(faces), "faces"):
         path = root / f"{faces[i].name}_seg.png"
         try:
-            with Image.open(path) as image:
+            with path.open("rb") as file, identified(file) as image:
                 classes = np.asarray(image.convert("L") if image.mode != "P" else image)
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
             continue

@@ -26,6 +26,7 @@ from PIL import Image
 from anymark.arrays import open_arrays
 from anymark.canonical import load_layout
 from anymark.canonical.face_mesh import FACE_MESH_POINTS
+from anymark.detect.image import identified
 from anymark.errors import AnymarkError
 
 Split = Literal["held-out", "train", "calibration"]
@@ -215,7 +216,7 @@ class PhotoTar:
             with self.path.open("rb") as file:
                 file.seek(offset)
                 content = file.read(size)
-            with Image.open(io.BytesIO(content)) as image:
+            with identified(io.BytesIO(content)) as image:
                 return np.asarray(image.convert("RGB"))
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             raise AnymarkError(f"{self.path}: {name} is not a readable image ({error})") from None

@@ -1,15 +1,24 @@
-"""Files in and out: what is no file of its kind is named; each is written whole or not at all, none over another."""
+"""Files in and out: what is no file of its kind is named; each is written whole or not at all, none over another; and
+one process at a time works in a folder."""
 
 from __future__ import annotations
 
+import glob
+import hashlib
 import json
 import os
+import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, Literal
 
 from anymark.errors import AnymarkError
+
+LOCK = ".lock"
+"""The file by whose lock one process at a time works in a folder."""
+
+_BINARY = getattr(os, "O_BINARY", 0)  # Windows would write line ends of its own
 
 
 @contextmanager
@@ -44,26 +53,85 @@ def reading(path: str | os.PathLike[str], what: str) -> Iterator[None]:
 def atomic(path: Path, mode: Literal["w", "wb"]) -> Iterator[IO[Any]]:
     """A file that appears under its name, whole, when the block ends well, and not at all otherwise.
 
-    A link stays one: the file that it names is written. Devices and pipes cannot be replaced; they are written to as
-    the block goes on.
+    A link stays one: the file that it names is written, and a file that is replaced hands down its permissions. Devices
+    and pipes cannot be replaced; they are written to as the block goes on.
 
     Raises:
         AnymarkError: the file cannot be written.
     """
     replace = os.path.isfile(path) or not os.path.exists(path)
     target = Path(os.path.realpath(path)) if replace else path  # a pipe's real path (/dev/stdout) is no path
-    written = target.with_name(f".{target.name}.{os.getpid()}.tmp") if replace else target
+    written = target.with_name(f"{_partial(target)}{secrets.token_hex(6)}.tmp") if replace else target
     try:
-        with open(written, "wb") if mode == "wb" else open(written, "w", encoding="utf-8", newline="") as file:
+        # no one else's file is written to, nor where a link leads that someone has laid there
+        number = os.open(written, os.O_WRONLY | _BINARY | (os.O_CREAT | os.O_EXCL if replace else 0), 0o666)
+        with open(number, "wb") if mode == "wb" else open(number, "w", encoding="utf-8", newline="") as file:
+            if replace:
+                _lock(file)
+                with suppress(OSError):  # it is new, or the drive knows no permissions
+                    os.chmod(written, target.stat().st_mode & 0o777)
             yield file
-        if replace:
-            os.replace(written, target)
+            if replace:
+                file.flush()
+                os.replace(written, target)
     except OSError as error:
-        raise AnymarkError(f"{path}: cannot write ({(error.strerror or str(error)).lower()})") from None
+        raise cannot_write(path, error) from None
     finally:
         if replace:
             with suppress(OSError):  # gone by now, or never there
                 written.unlink()
+
+
+def remove_partial(target: Path) -> None:
+    """What `atomic` had written of a file when its process was killed; it may be as large as that."""
+    place = Path(os.path.realpath(target))
+    with suppress(OSError):  # there is no such folder yet, or another process still writes
+        for path in place.parent.glob(f"{glob.escape(_partial(place))}*.tmp"):
+            with path.open("ab") as file:
+                if _lock(file):
+                    path.unlink()
+
+
+def cannot_write(path: str | os.PathLike[str], error: OSError) -> AnymarkError:
+    """What to say where a file or folder cannot be written."""
+    return AnymarkError(f"{path}: cannot write ({(error.strerror or str(error)).lower()})")
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """While the block lasts, no other process works in a folder; where the system has no locks, that is not known.
+
+    Raises:
+        AnymarkError: one does, or the folder cannot be written to.
+    """
+    try:
+        file = (folder / LOCK).open("ab")
+    except OSError as error:
+        raise cannot_write(folder, error) from None
+    with file:
+        if not _lock(file):
+            raise AnymarkError(f"{folder}: another run is at work here")
+        yield
+
+
+def _lock(file: IO[Any]) -> bool:
+    """Lock an open file for as long as it is open; False where another process has it."""
+    try:
+        import fcntl
+    except ModuleNotFoundError:  # Windows
+        return True
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a network drive that knows no locks
+        pass
+    return True
+
+
+def _partial(target: Path) -> str:
+    """How the name of a file begins that is not whole yet: short, as the file's own may be as long as a name can be."""
+    return f".anymark-{hashlib.sha256(os.fsencode(target.name)).hexdigest()[:10]}-"
 
 
 def write_json(path: Path, content: Mapping[str, Any], indent: int | None = None) -> None:

@@ -409,7 +409,7 @@ def test_killed_while_it_writes_it_leaves_nothing_in_the_end(run: Run, tmp_path:
         "os.replace = lambda old, new: os.kill(os.getpid(), 9) if str(new).endswith('.npz') else replace(old, new)",
     )
     assert done.returncode == -signal.SIGKILL
-    (left,) = Path("anymark-out").glob(".clip*.tmp")
+    (left,) = Path("anymark-out").glob(".anymark-*.tmp")
     assert left.stat().st_size == len(whole)
     assert run("clip.mp4")[0] == 0
     assert Path(NAME).read_bytes() == whole

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import glob
 import hashlib
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,10 +15,13 @@ from typing import TYPE_CHECKING, Annotated
 from tyro.conf import Positional, arg
 
 from anymark.errors import AnymarkError
+from anymark.files import alone_in, cannot_write
 from anymark.signals import stopped_by_sigterm
 
 if TYPE_CHECKING:
-    from anymark.engine.label_set import Summary
+    from anymark.detect.detector import Detector
+    from anymark.engine.label_set import Parts, Summary
+    from anymark.engine.teacher import Teacher
 
 _LOG_SECONDS = 60.0  # between two lines of progress, where there is no terminal to write over
 
@@ -55,9 +58,7 @@ class Label:
             AnymarkError: nothing can be done, or nothing was labelled.
         """
         from anymark.detect.detector import Detector
-        from anymark.detect.image import open_photo
-        from anymark.engine.label import Skipped, find_faces, label_photo
-        from anymark.engine.label_set import Parts, pack
+        from anymark.engine.label_set import Parts
         from anymark.engine.teacher import load_teacher
 
         self._check()
@@ -66,7 +67,17 @@ class Label:
         detector = Detector(search_px=self.search_px)
         detector.load()
         settings = {"one_face": self.one_face, "least_px": self.least_px, "search_px": self.search_px}
-        parts = Parts(self.out, {"teacher": teacher.name, **settings})
+        with _working_in(self.out):
+            parts = Parts(self.out, {"teacher": teacher.name, **settings})
+            return self._label(paths, problems, detector, teacher, parts)
+
+    def _label(
+        self, paths: list[Path], problems: list[AnymarkError], detector: Detector, teacher: Teacher, parts: Parts
+    ) -> int:
+        from anymark.detect.image import open_photo
+        from anymark.engine.label import Skipped, find_faces, label_photo
+        from anymark.engine.label_set import pack
+
         for problem in problems:
             _complain(problem)
         unused: list[tuple[Path, Skipped]] = []
@@ -119,12 +130,40 @@ class Label:
         found: dict[Path, None] = {}
         problems: list[AnymarkError] = []
         for name in self.files:
-            deep = os.path.join(glob.escape(name), "**", "*") if self.recursive and Path(name).is_dir() else name
             try:
-                found.update(dict.fromkeys(photos(deep)))
+                inside = _deep(name) if self.recursive and Path(name).is_dir() else photos(name)
+                found.update(dict.fromkeys(inside))
             except AnymarkError as error:
-                problems.append(error if deep == name else AnymarkError(f"{name}: no images in this folder"))
+                problems.append(error)
         return list(found), problems
+
+
+def _deep(folder: str) -> list[Path]:
+    """The photos of a folder and of those in it; links to folders are left alone, as they may lead back.
+
+    Raises:
+        AnymarkError: there are none.
+    """
+    from anymark.detect.files import photos
+
+    found: list[Path] = []
+    for place, folders, _ in os.walk(folder):
+        folders.sort()
+        with suppress(AnymarkError):  # none in this one
+            found += photos(place)
+    if not found:
+        raise AnymarkError(f"{folder}: no images in this folder")
+    return found
+
+
+@contextmanager
+def _working_in(folder: Path) -> Iterator[None]:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise cannot_write(folder, error) from None
+    with alone_in(folder):
+        yield
 
 
 def _digest(path: Path) -> str:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import re
 import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -200,16 +198,6 @@ def report(video: Video, track: Track) -> None:
             f"{video.name}  head {number}  {len(seen)} of {frames} frames  {first}-{last}"
             f"  {track.time_s[first]:.3f}-{track.time_s[last]:.3f} s"
         )
-
-
-def remove_stale(target: Path) -> None:
-    """What `anymark.files.atomic` had written of a file when its process was killed; it may be as large as that."""
-    place = Path(os.path.realpath(target))
-    left_over = re.compile(rf"\.{re.escape(place.name)}\.\d+\.tmp")
-    with suppress(OSError):  # there is no such folder yet, or another process still writes
-        for path in place.parent.iterdir():
-            if left_over.fullmatch(path.name):
-                path.unlink()
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from tyro.conf import Positional, UseAppendAction, arg
 
 from anymark.commands.clicked import asked_of_video
 from anymark.commands.detect import DEFAULT_OUT
-from anymark.commands.following import Following, complain_of_frames, progress, remove_stale, report
+from anymark.commands.following import Following, complain_of_frames, progress, report
 from anymark.commands.models import detector_of, only_template
 from anymark.commands.said import complain
 from anymark.detect.dense import DENSE
@@ -20,7 +20,7 @@ from anymark.detect.markers import MarkerDetector
 from anymark.detect.model import kind_of
 from anymark.errors import AnymarkError
 from anymark.exports import check_target, export, format_named
-from anymark.files import check_file, check_targets
+from anymark.files import check_file, check_targets, remove_partial
 from anymark.video.sequence import plain_stem
 from anymark.video.write import check_drawing, draw_video, write_csv
 
@@ -87,7 +87,7 @@ class Track(Following):
             layout, clicked = asked_of_video(self.layout, self.point, self.marker_file, video, detector)
         with self.followed(video, layout, detector, out, clicked if self.lock else None) as track:
             for path in filter(None, (out, table, self.draw)):
-                remove_stale(path)
+                remove_partial(path)
             track.save(out)
             if clicked is not None and self.save_points is not None:
                 clicked.layout.save(self.save_points)

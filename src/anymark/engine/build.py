@@ -32,7 +32,7 @@ from anymark.engine.shots import PRESETS, ShotConfig
 from anymark.engine.studio import Studio
 from anymark.errors import AnymarkError
 from anymark.evaluate.photo_files import LABELS, PhotoLabels, Split, read_labels
-from anymark.files import write_json
+from anymark.files import alone_in, cannot_write, write_json
 from anymark.fit import Fit, Rig
 from anymark.signals import deaf_to_interrupts
 from anymark.tables import ABOVE_0, check_numbers, from_table, read_toml
@@ -143,16 +143,21 @@ def build(recipe: DataRecipe, place: Place, processes: int, progress: Progress |
     """Make what is missing of a data set.
 
     Raises:
-        AnymarkError: `place.out` holds another recipe's data, something is missing, or a shard cannot be written.
+        AnymarkError: `place.out` holds another recipe's data or another process is at work in it, something is missing,
+            or a shard cannot be written.
     """
     try:
         place.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise AnymarkError(f"{place.out}: cannot be written ({(error.strerror or str(error)).lower()})") from None
+        raise cannot_write(place.out, error) from None
+    with alone_in(place.out):
+        return _build(recipe, place, processes, progress or (lambda *_: None))
+
+
+def _build(recipe: DataRecipe, place: Place, processes: int, tell: Progress) -> Built:
     _claim(recipe, place)
     for litter in place.out.glob(".shard-*.tmp"):  # of workers that were killed
         litter.unlink(missing_ok=True)
-    tell: Progress = progress or (lambda *_: None)
     # one thread a process: llvmpipe, numpy and cv2 would each take all cores
     os.environ |= dict.fromkeys(("LP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"), "1")
     spawn = multiprocessing.get_context("spawn")

@@ -15,22 +15,22 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from io import FileIO
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from anymark.canonical import Layout
 from anymark.errors import AnymarkError
-from anymark.files import write_json
+from anymark.files import LOCK, alone_in, cannot_write, write_json
 from anymark.video.frames import Frame, Video
 from anymark.video.rows import Rows, row_dtype, to_rows
 from anymark.video.track import Track
 from anymark.video.tracker import TrackedHead
 
-_RUN, _LOCK = "run.json", ".lock"
+_RUN = "run.json"
 _ENDED = "end"
 
 
@@ -60,12 +60,12 @@ class Journal:
         self._layout = layout
         self._dtype = row_dtype(len(layout))
         self._files: list[FileIO] = []
-        self._lock: IO[bytes] | None = None
+        self._alone = ExitStack()
         with _writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
             if not (folder / _RUN).exists() and any(not path.name.startswith(".") for path in folder.iterdir()):
                 raise AnymarkError(f"{folder}: holds something else; remove it, or write elsewhere with --out")
-            self._lock = _locked(folder)
+            self._alone.enter_context(alone_in(folder))
             try:
                 self._open(run)
             except BaseException:
@@ -112,8 +112,7 @@ class Journal:
     def close(self) -> None:
         """Let the files go; the run can be gone on with."""
         self._close_files()
-        if self._lock is not None:
-            self._lock.close()
+        self._alone.close()
 
     def remove(self) -> None:
         """The run is over.
@@ -124,7 +123,7 @@ class Journal:
         self._close_files()
         with _writing(self.folder):
             for path in self.folder.iterdir():
-                if path.name not in (_RUN, _LOCK):  # while run.json is there, what is left is this run's
+                if path.name not in (_RUN, LOCK):  # while run.json is there, what is left is this run's
                     path.unlink()
             (self.folder / _RUN).unlink()
             shutil.rmtree(self.folder)
@@ -196,26 +195,9 @@ class Journal:
                     left = left[file.write(left) :]
 
 
-def _locked(folder: Path) -> IO[bytes] | None:
-    """The folder's lock file, locked for as long as it is open; None where the system has no such locks."""
-    try:
-        import fcntl
-    except ModuleNotFoundError:
-        return None
-    file = (folder / _LOCK).open("ab")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.close()
-        raise AnymarkError(f"{folder}: another run is at work here") from None
-    except OSError:  # a network drive that knows no locks
-        pass
-    return file
-
-
 @contextmanager
 def _writing(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise AnymarkError(f"{folder}: cannot write ({(error.strerror or str(error)).lower()})") from None
+        raise cannot_write(folder, error) from None

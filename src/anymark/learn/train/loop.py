@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import math
-import os
 import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Protocol, cast, runtime_checkable
 
@@ -22,7 +22,7 @@ from safetensors.torch import load_file, save
 from torch import Generator, Tensor, nn
 
 from anymark.errors import AnymarkError
-from anymark.files import atomic
+from anymark.files import alone_in, atomic, cannot_write, remove_partial
 from anymark.learn.train.log import Log
 from anymark.learn.train.recipe import WEIGHTS, TrainConfig, find_init
 
@@ -133,9 +133,9 @@ def fit(
         The last held-out metrics; nothing on other processes than the first.
 
     Raises:
-        AnymarkError: `out` holds another recipe's run or cannot be written, its checkpoint is damaged, there are no
-            such devices, `config.init`, which only a run's start needs, is missing or of another model, or too many
-            steps in a row gave nothing finite.
+        AnymarkError: `out` holds another recipe's run, or one that goes on, or cannot be written, its checkpoint is
+            damaged, there are no such devices, `config.init`, which only a run's start needs, is missing or of another
+            model, or too many steps in a row gave nothing finite.
         Stopped: a signal ended it early; everything is saved. Other processes than the first return.
     """
     # what a user can get wrong comes before the launch: it starts other processes, which would wait
@@ -147,7 +147,19 @@ def fit(
     _make_folder(out)
     fabric = _fabric(accelerator, devices, config)
     fabric.launch()
+    try:
+        with alone_in(out) if fabric.is_global_zero else nullcontext():
+            return _fit(task, config, out, recipe_text, fabric, resumes)
+    except OSError as error:
+        raise cannot_write(out, error) from None
+
+
+def _fit(
+    task: Task, config: TrainConfig, out: Path, recipe_text: str, fabric: Fabric, resumes: bool
+) -> dict[str, float]:
     if fabric.is_global_zero:
+        for name in (CHECKPOINT, WEIGHTS):
+            remove_partial(out / name)
         with atomic(out / RECIPE, "w") as file:
             file.write(recipe_text)
     fabric.barrier()
@@ -328,11 +340,13 @@ def _agree(fabric: Fabric, *wanted: bool) -> tuple[bool, ...]:
 
 
 def _save(fabric: Fabric, out: Path, model: nn.Module, optimizer: Any, ema: Ema, step: int) -> None:
-    """Write the checkpoint and the average, each under another name first: a kill leaves the old ones whole."""
-    partial = out / f"{CHECKPOINT}.tmp"
-    fabric.save(partial, {"model": model, "optimizer": optimizer, "ema": ema.state, "step": step})
+    """Write the checkpoint and the average, each of them whole: a kill leaves the old ones."""
     if fabric.is_global_zero:
-        os.replace(partial, out / CHECKPOINT)
+        state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "ema": ema.state, "step": step}
+        content = io.BytesIO()  # torch writes to a full disk with errors of its own
+        torch.save(state, content)
+        with atomic(out / CHECKPOINT, "wb") as file:
+            file.write(content.getbuffer())
         with atomic(out / WEIGHTS, "wb") as file:
             file.write(save({k: v.contiguous() for k, v in ema.state.items()}, {"step": str(step)}))
     fabric.barrier()

@@ -29,9 +29,14 @@ def test_a_file_appears_whole_and_leaves_nothing_beside_it(tmp_path: Path) -> No
 def test_what_fails_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "out.txt"
     path.write_text("old")
-    with pytest.raises(ZeroDivisionError), atomic(path, "w") as file:
-        file.write("new")
-        raise ZeroDivisionError
+
+    def fail() -> None:
+        with atomic(path, "w") as file:
+            file.write("new")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
 

@@ -12,6 +12,7 @@ from PIL import Image
 
 from anymark import AnymarkError, Layout, load_layout
 from anymark.video import Track, Tracker, open_video
+from tests.exports.tracks import track as made_track
 from tests.video.fakes import LAYOUT, FakeDetector, picture
 
 NAMED = Layout("named", LAYOUT.points_mm, names=tuple("abcde"), edges=np.array([[0, 1], [1, 2]]))
@@ -137,3 +138,33 @@ def test_where_it_cannot_be_saved(track: Track, tmp_path: Path) -> None:
         track.save(tmp_path / "a.json")
     with pytest.raises(AnymarkError, match=r"a\.npz: cannot write"):
         replace(track).save(tmp_path / "no" / "a.npz")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"video": "a\nEVIL"}, "no line of text"),
+        ({"size_px": (100, 100, 100)}, "(a size that is none|Type-check error)"),
+        ({"size_px": ("100\nEVIL", 100)}, "(a size that is none|Type-check error)"),
+        ({"pts": np.zeros(3, np.int64)}, "tables of frames do not fit together"),
+        ({"time_s": np.full(2, np.nan)}, "tables of frames do not fit together"),
+        ({"frame": 99}, "frames that are not there"),
+        ({"frame": -1}, "frames that are not there"),
+        ({"xy_px": np.inf}, "xy_px is not finite"),
+    ],
+)
+def test_a_track_whose_parts_do_not_fit_is_refused(tmp_path: Path, change: dict, message: str) -> None:
+    whole = made_track()
+    (key, value) = next(iter(change.items()))
+    if key in whole.rows.dtype.names:
+        rows = whole.rows.copy()
+        rows[key][-1] = value
+        spoilt = replace(whole, rows=rows)
+    else:
+        if isinstance(value, np.ndarray) and key != "pts":
+            value = np.resize(value, len(whole.pts))
+        spoilt = replace(whole)
+        object.__setattr__(spoilt, key, value)  # past the checks of types, which users do not have
+    spoilt.save(tmp_path / "clip.npz")
+    with pytest.raises(AnymarkError, match=rf"clip\.npz: not a whole track \(.*{message}"):
+        Track.load(tmp_path / "clip.npz")

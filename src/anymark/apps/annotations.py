@@ -43,6 +43,8 @@ FARTHEST = 1.5
 """Of the middle of a face's labels to the middle of the head's box, in longer sides of the box: no farther do they
 belong to it."""
 
+_NUMBER = re.compile(r"\d{1,7}", re.ASCII)  # of a point; tables are as long as the largest says
+
 
 @dataclass(frozen=True, eq=False)
 class LabelledFace:
@@ -199,7 +201,7 @@ def _read_csv(path: Path, layout: Layout | None) -> list[LabelledFace]:
             raise AnymarkError(f"{path}: line {number}: x and y must be numbers") from None
         if not np.isfinite([x, y]).all():
             raise AnymarkError(f"{path}: line {number}: not finite")
-        point = names.get(cells["point"], int(cells["point"]) if cells["point"].isdecimal() else -1)
+        point = names.get(cells["point"], int(cells["point"]) if _NUMBER.fullmatch(cells["point"]) else -1)
         if point < 0 or (layout is not None and point >= len(layout)):
             whose = "a number from 0" if layout is None else f"a point of layout {layout.name!r}"
             raise AnymarkError(f"{path}: line {number}: {cells['point']!r} is not {whose}")

@@ -95,7 +95,9 @@ def _check_unit(path: Path, layout: Layout) -> None:
 def _read_json(path: Path) -> Layout:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, RecursionError) as error:
+    except UnicodeDecodeError:
+        raise
+    except (ValueError, RecursionError) as error:
         raise AnymarkError(f"is not valid JSON: {error}") from None
     if not isinstance(data, dict) or "points_mm" not in data:
         raise AnymarkError('must be a JSON object with "points_mm": [[x, y, z], ...]')

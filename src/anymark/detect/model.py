@@ -123,6 +123,8 @@ class Model:
             raise AnymarkError(f"{path}: SHA-256 is {found[:12]}..., the card says {wanted[:12]}...")
         options = onnxruntime.SessionOptions()
         options.log_severity_level = _QUIET
+        # what a network keeps in other files is not what the card vouches for: there is none in a folder that is none
+        options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
         threads = 1 if small else self._threads
         if threads is not None:
             options.intra_op_num_threads = threads
@@ -171,7 +173,7 @@ def kind_of(name_or_folder: str | os.PathLike[str]) -> str | None:
     for folder in (MODELS / name_or_folder, Path(name_or_folder)):
         try:
             return str(json.loads((folder / "card.json").read_text("utf-8")).get("kind"))
-        except (OSError, ValueError, AttributeError):
+        except (OSError, ValueError, AttributeError, RecursionError):
             continue
     return None
 
@@ -194,7 +196,7 @@ def _find(name_or_folder: str | os.PathLike[str], kind: str) -> Path:
 def _read_card(path: Path, kind: str) -> dict[str, Any]:
     try:
         card = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise AnymarkError(f"{path}: not a model card ({_first_line(error)})") from None
     if not isinstance(card, dict) or not isinstance(card.get("files", {}), dict):
         raise AnymarkError(f"{path}: not a model card")

@@ -33,7 +33,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from anymark.arrays import load_arrays
+from anymark.arrays import MOST_BYTES, load_arrays
 from anymark.detect.image import identified
 from anymark.engine.lens import Lens
 from anymark.errors import AnymarkError
@@ -125,7 +125,7 @@ def read_shards(paths: Sequence[Path]) -> Iterator[Sample]:
         AnymarkError: a file cannot be read or holds what is no sample.
     """
     for path in paths:
-        with reading(path, "a shard of samples"), tarfile.open(path) as tar:
+        with reading(path, "a shard of samples"), tarfile.open(path, "r:") as tar:
             parts: dict[str, bytes] = {}
             key = ""
             for member in tar:
@@ -134,6 +134,8 @@ def read_shards(paths: Sequence[Path]) -> Iterator[Sample]:
                     yield _sample(key, parts)
                     parts = {}
                 key = stem
+                if member.issparse() or member.size > MOST_BYTES:  # a few bytes may stand for any number of zeros
+                    raise ValueError(f"{member.name} is too large to be part of a sample")
                 content = tar.extractfile(member)
                 if content is not None:
                     parts[suffix] = content.read()
@@ -161,7 +163,10 @@ def read_index(folder: Path) -> dict[str, Any]:
     """
     try:
         index = json.loads((folder / INDEX).read_text("utf-8"))
-        return {**index, "shards": [str(name) for name in index["shards"]], "samples": int(index["samples"])}
+        shards = [str(name) for name in index["shards"]]
+        if any(Path(name).name != name for name in shards):
+            raise ValueError("a shard is in another folder")
+        return {**index, "shards": shards, "samples": int(index["samples"])}
     except FileNotFoundError:
         begun = any(folder.glob("shard-*.tar"))
         reason = "not finished: run its anymark data build again" if begun else "no data set of anymark data build"
@@ -176,7 +181,7 @@ def count_samples(path: Path) -> int:
     Raises:
         AnymarkError: it cannot be read.
     """
-    with reading(path, "a shard of samples"), tarfile.open(path) as tar:
+    with reading(path, "a shard of samples"), tarfile.open(path, "r:") as tar:
         return sum(name.endswith(".json") for name in tar.getnames())
 
 

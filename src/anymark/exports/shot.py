@@ -154,6 +154,8 @@ def find(layout: Layout, point: int | str) -> list[int]:
             raise AnymarkError(
                 f"layout {layout.name!r}: no point {point!r}{_hint(point, [*names, *layout.regions], n)}"
             )
+        if len(point) > len(str(n)):  # Python refuses to read numbers of thousands of digits
+            raise AnymarkError(f"layout {layout.name!r}: no point {point:.20}; there are 0 to {n - 1}")
     number = int(point)
     if not 0 <= number < n:
         raise AnymarkError(f"layout {layout.name!r}: no point {number}; there are 0 to {n - 1}")

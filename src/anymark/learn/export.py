@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from anymark.detect.model import CARD_FORMATS
 from anymark.errors import AnymarkError
+from anymark.files import cannot_write
 from anymark.learn.data.geometry import identity
 from anymark.learn.models.camera import Cameras
 from anymark.learn.models.crop import SpatialTransformer
@@ -212,12 +213,15 @@ def model_folder(out: Path) -> Iterator[Path]:
         out.parent.mkdir(parents=True, exist_ok=True)
         temporary = tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-")
     except OSError as error:
-        raise AnymarkError(f"{out}: cannot be written ({error.strerror})") from None
-    with temporary as parent:
-        folder = Path(parent) / "new"
-        folder.mkdir()
-        yield folder
-        _replace_folder(folder, out)
+        raise cannot_write(out, error) from None
+    try:
+        with temporary as parent:
+            folder = Path(parent) / "new"
+            folder.mkdir()
+            yield folder
+            _replace_folder(folder, out)
+    except OSError as error:
+        raise cannot_write(out, error) from None
 
 
 def write_card(folder: Path, card: Mapping[str, Any]) -> None:

@@ -18,6 +18,9 @@ import numpy.typing as npt
 from anymark.errors import AnymarkError
 from anymark.files import atomic
 
+MOST_PIXELS = 200_000_000
+"""Of a display window: a few bytes may ask for any number, all black."""
+
 _SHOULDER = 0.8
 _GROUPS = ("RGB", "RGBA", "Y", "YA")  # as OpenEXR joins channels of the top layer
 
@@ -46,6 +49,8 @@ def read_exr(path: Path, exposure_stops: float = 0.0) -> npt.NDArray[np.uint8]:
     shown = developed(pixels, exposure_stops)
     if (left, top, *shown.shape[1::-1]) == (x0, y0, x1 - x0 + 1, y1 - y0 + 1):
         return shown
+    if (y1 - y0 + 1) * (x1 - x0 + 1) > MOST_PIXELS:
+        raise AnymarkError(f"{path}: a display window of more than {MOST_PIXELS:,} pixels")
     canvas = np.zeros((y1 - y0 + 1, x1 - x0 + 1, 3), np.uint8)
     _paste(canvas, shown, left - x0, top - y0)
     return canvas

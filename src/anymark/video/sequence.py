@@ -23,7 +23,7 @@ from anymark.video.frames import Frame, Video, file_fingerprint
 PICTURES = SUFFIXES | {".exr"}
 """Suffixes of pictures that a sequence may consist of."""
 
-_PLACE = re.compile(r"%0?(\d*)d|#+")
+_PLACE = re.compile(r"%0?(\d{0,2})d|#{1,99}")
 
 
 class ImageSequence(Video):

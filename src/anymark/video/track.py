@@ -164,7 +164,7 @@ class Track:
             rows = np.zeros(len(file["frame"]), row_dtype(len(layout)))
             for name in rows.dtype.names or ():
                 rows[name] = file[name]
-            return cls(
+            track = cls(
                 video=about["video"],
                 size_px=tuple(about["size_px"]),
                 time_base=Fraction(*about["time_base"]),
@@ -175,6 +175,33 @@ class Track:
                 decoded=file["decoded"],
                 rows=rows,
             )
+            _check(track)
+            return track
+
+
+def _check(track: Track) -> None:
+    """What `save` writes fits together; strangers' files may not.
+
+    Raises:
+        ValueError: it does not.
+    """
+    for text in (track.video, track.smooth):
+        if not isinstance(text, str) or not text.isprintable():
+            raise ValueError("a name that is no line of text")
+    if len(track.size_px) != 2 or not all(type(side) is int and 0 <= side < 1e6 for side in track.size_px):
+        raise ValueError("a size that is none")
+    if not track.time_base > 0:
+        raise ValueError("a time base that is not positive")
+    frames = len(track.pts)
+    for array, kind in ((track.pts, "i"), (track.time_s, "f"), (track.decoded, "b")):
+        if array.shape != (frames,) or array.dtype.kind != kind or not np.isfinite(array).all():
+            raise ValueError("its tables of frames do not fit together")
+    number = track.rows["frame"]
+    if len(number) and (number[0] < 0 or number[-1] >= frames or (np.diff(number) < 0).any()):
+        raise ValueError("rows of frames that are not there, or out of their order")
+    for name in track.rows.dtype.names or ():
+        if not np.isfinite(track.rows[name]).all():
+            raise ValueError(f"{name} is not finite")
 
 
 def _member(name: str) -> zipfile.ZipInfo:

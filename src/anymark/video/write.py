@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from anymark.detect.draw import draw
 from anymark.errors import AnymarkError
-from anymark.files import atomic, check_file
+from anymark.files import atomic, cannot_write, check_file
 from anymark.video.frames import Frame, Video
 from anymark.video.track import Track, blocks
 
@@ -91,6 +91,22 @@ def write_video(
         AnymarkError: as `draw_video`.
     """
     check_drawing(path)
+    import av
+
+    try:
+        _encode(path, video, count, drawn, progress)
+    except av.FFmpegError as error:  # what its writer raised, such as that the disk is full, lies beneath
+        beneath = error.__cause__ or error.__context__
+        raise cannot_write(path, beneath if isinstance(beneath, OSError) else OSError(str(error))) from None
+
+
+def _encode(
+    path: Path,
+    video: Video,
+    count: int,
+    drawn: Callable[[Frame, npt.NDArray[np.uint8]], npt.NDArray[np.uint8]],
+    progress: Callable[[int], None],
+) -> None:
     import av
 
     with atomic(path, "wb") as file, av.open(file, "w", format=CONTAINERS[path.suffix.lower()]) as output:

@@ -155,8 +155,9 @@ class Journal:
             write_json(path, run, indent=1)
         try:
             before = json.loads(path.read_text("utf-8"))
-        except ValueError:
+        except (ValueError, RecursionError):
             before = {}
+        before = before if isinstance(before, dict) else {}
         changed = [key for key, value in run.items() if before.get(key) != json.loads(json.dumps(value))]
         if changed or before.keys() - run.keys():
             raise AnymarkError(
@@ -185,7 +186,13 @@ class Journal:
             for text in file:
                 if not text.endswith(b"\n"):
                     return
-                yield json.loads(text), len(text)
+                try:
+                    line = json.loads(text)
+                    if _ENDED not in line:
+                        _ = line["pts"], line["time_s"], line["size_px"], line["state"], int(line["heads"])
+                except (ValueError, TypeError, KeyError, RecursionError):  # damaged: all after it is done again
+                    return
+                yield line, len(text)
 
     def _write(self, rows: bytes, line: Mapping[str, Any]) -> None:
         with _writing(self.folder):

@@ -35,8 +35,8 @@ from anymark.engine.texture import Atlas
 from anymark.fit import Rig, posed_bones, rest_bones, turned_eyes
 from anymark.learn.data.marked import square
 from anymark.learn.models.markers import KEPT, MarkerModel
-from anymark.learn.train.loop import load_weights
 from anymark.learn.train.recipe import MarkerRecipe, load_recipe
+from anymark.learn.train.weights import load_weights
 
 COUNT, SIDE, TILE = 8, 128, 128
 GREY = 0.25

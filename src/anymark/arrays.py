@@ -59,6 +59,7 @@ def load_arrays(file: BufferedIOBase) -> NpzFile:
     packed = file.seek(0, os.SEEK_END)
     file.seek(0)
     arrays = cast(NpzFile, np.load(file, allow_pickle=False))
+    assert arrays.zip is not None
     size = sum(member.file_size for member in arrays.zip.infolist())
     if size > MOST_BYTES and size > MOST_INFLATED * packed:
         arrays.close()

@@ -19,7 +19,8 @@ import pytest
 
 from anymark.canonical import CanonicalHead, load_layout
 from anymark.canonical.meshes import vertex_normals
-from anymark.engine.build import DataRecipe, Place, build, load_data_recipe, make_shard, plan
+from anymark.engine.build import Place, build, make_shard, plan
+from anymark.engine.data_recipe import DataRecipe, load_data_recipe
 from anymark.engine.fits import Fitted
 from anymark.engine.heads import canonical_rig
 from anymark.engine.samples import Sample, read_shards
@@ -102,7 +103,8 @@ def test_a_killed_build_leaves_no_processes_and_no_halves(place: Place, built: l
     recipe = replace(RECIPE, sources={"faker": 12}, photos_a_shard=1)
     code = f"""
 from pathlib import Path
-from anymark.engine.build import DataRecipe, Place, build
+from anymark.engine.build import Place, build
+from anymark.engine.data_recipe import DataRecipe
 if __name__ == "__main__":
     place = Place(Path({str(place.assets)!r}), Path({str(place.photos)!r}), Path({str(out)!r}))
     build(DataRecipe(sources={recipe.sources}, size=96, views=2, photos_a_shard=1), place, 2)

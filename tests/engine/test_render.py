@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from anymark.engine import render as module
-from anymark.engine.render import Buffers, Mesh, Renderer, shrink, visible
+from anymark.engine.mesh import Mesh
+from anymark.engine.render import Buffers, Renderer, shrink, visible
 from anymark.errors import AnymarkError
 from anymark.fit.rig import Rig
 

@@ -13,10 +13,11 @@ from anymark.canonical.meshes import vertex_normals
 from anymark.engine.light import Environment
 from anymark.engine.marks import Marks, paint
 from anymark.engine.matte import person_matte
+from anymark.engine.mesh import Mesh
 from anymark.engine.occluders import glasses, mask, tube
 from anymark.engine.pixels import sample, to_display
 from anymark.engine.relief import sheet_of
-from anymark.engine.render import Mesh, Renderer
+from anymark.engine.render import Renderer
 from anymark.engine.repose import Shot, Stage
 from anymark.engine.shots import turned
 from anymark.engine.texture import Atlas, Source, bake

@@ -13,8 +13,9 @@ from anymark.apps.partition import Partition
 from anymark.apps.rigs import ict_on_head
 from anymark.apps.segment import segment
 from anymark.canonical import CanonicalHead, load_layout
-from anymark.detect.detector import Detector, Head, Points, as_layout
+from anymark.detect.detector import Detector, Head
 from anymark.detect.landmarks import Landmarks
+from anymark.detect.points import Points, as_layout
 from anymark.engine.samples import COARSE, Sample
 from anymark.evaluate.captured import capture_details
 from anymark.evaluate.clicked import FLOWS, WHEN, Clip, by_flow, details, errors, eyes_px

@@ -17,8 +17,9 @@ from anymark.canonical import CanonicalHead
 from anymark.canonical.files import HEAD, load_layout
 from anymark.cli import main
 from anymark.detect.camera import Camera
-from anymark.detect.detector import Head, Points
+from anymark.detect.detector import Head
 from anymark.detect.landmarks import Landmarks
+from anymark.detect.points import Points
 from anymark.engine.samples import Sample, write_shard
 from anymark.evaluate.carriers import ByDense, ByDescriptors, ByQuery, Looked, carriers, nearest_triangles
 from anymark.evaluate.correspondence import Carried, distances, pair_details

@@ -27,14 +27,14 @@ from anymark.detect.image import open_photo
 from anymark.detect.locate import Locator
 from anymark.detect.model import Model
 from anymark.detect.template import Template, load_template
-from anymark.engine.build import load_data_recipe
+from anymark.engine.data_recipe import load_data_recipe
 from anymark.engine.hdr import read_hdr
 from anymark.engine.samples import read_shards, write_shard
 from anymark.engine.tracked_clips import TrackedClip
 from anymark.evaluate.mat_files import read_arrays
 from anymark.evaluate.photo_files import read_npz
-from anymark.learn.train.loop import read_weights
 from anymark.learn.train.recipe import load_recipe
+from anymark.learn.train.weights import read_weights
 from anymark.video import open_video
 from anymark.video.exr import read_exr
 from anymark.video.track import Track

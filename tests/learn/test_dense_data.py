@@ -21,17 +21,8 @@ from anymark.engine.tracked_clips import TrackedClip
 from anymark.errors import AnymarkError
 from anymark.learn.data import priors
 from anymark.learn.data.appearance import AppearanceConfig
-from anymark.learn.data.dense import (
-    HAIR,
-    NO_HEAD,
-    UNKNOWN,
-    DenseBatch,
-    DenseSampler,
-    DenseSet,
-    load_dense,
-    load_tracks,
-    parts_mirrored,
-)
+from anymark.learn.data.dense import DenseBatch, DenseSampler, parts_mirrored
+from anymark.learn.data.dense_sets import HAIR, NO_HEAD, UNKNOWN, DenseSet, load_dense, load_tracks
 from anymark.learn.data.geometry import NO_AUGMENTATION, GeometryConfig
 from tests.dense_maps import turned_camera
 from tests.learn.dense import SIDE, render, write_pairs

@@ -17,7 +17,7 @@ from anymark.detect.dense import DenseNetwork
 from anymark.detect.image import open_photo
 from anymark.detect.model import Model
 from anymark.errors import AnymarkError
-from anymark.learn.data.dense import UNKNOWN
+from anymark.learn.data.dense_sets import UNKNOWN
 from anymark.learn.export_dense import write_dense_model
 from anymark.learn.models.cube import CubeConfig
 from anymark.learn.models.embedder import Embedder, EmbedderConfig, Embedding
@@ -201,7 +201,7 @@ def test_a_run_is_exported_and_loaded(pairs: Path, tmp_path: Path, photo_root: P
 
 
 def test_a_dense_model_starts_from_a_landmark_models_encoder(pairs: Path, tmp_path: Path) -> None:
-    from anymark.learn.train.loop import start_from
+    from anymark.learn.train.weights import start_from
 
     task = task_of(pairs)
     state = {
@@ -269,7 +269,7 @@ def test_photos_without_labels_teach_both_models(pairs: Path, tmp_path: Path, ph
     import skimage
 
     from anymark.learn.models.landmarker import Landmarker
-    from anymark.learn.train.loop import start_from
+    from anymark.learn.train.weights import start_from
 
     query = load_tiny(tmp_path)
     torch.manual_seed(0)

@@ -13,8 +13,9 @@ from safetensors.torch import load_file, save_file
 
 from anymark.learn.data.landmarks import Batch
 from anymark.learn.train.landmarks import LandmarkTask
-from anymark.learn.train.loop import CHECKPOINT, Stopped, fit, trained_steps
+from anymark.learn.train.loop import CHECKPOINT, Stopped, fit
 from anymark.learn.train.recipe import LandmarkRecipe, load_recipe
+from anymark.learn.train.weights import trained_steps
 from tests.learn.tiny import MODEL
 
 REPO = Path(__file__).parents[2]

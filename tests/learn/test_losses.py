@@ -11,7 +11,8 @@ from torch import Generator, Tensor
 
 from anymark.canonical import load_layout
 from anymark.learn.data.geometry import compose, identity, to_photo, to_window
-from anymark.learn.data.landmarks import Batch, Looker, Truth
+from anymark.learn.data.landmarks import Batch, Truth
+from anymark.learn.data.views import Looker
 from anymark.learn.models.camera import Cameras, crop_cameras, rotation_from_6d
 from anymark.learn.models.crop import to_theta
 from anymark.learn.models.landmarker import Answer

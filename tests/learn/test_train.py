@@ -23,8 +23,9 @@ from anymark.learn.data.photos import load_photos
 from anymark.learn.models.landmarker import Landmarker
 from anymark.learn.train import landmarks, loop
 from anymark.learn.train.landmarks import LandmarkTask, Predicted, look_at, plain_views
-from anymark.learn.train.loop import Stopped, fit, learning_rate, load_weights, start_from, trained_steps
+from anymark.learn.train.loop import Stopped, fit, learning_rate
 from anymark.learn.train.recipe import LandmarkRecipe, TrainConfig, find_init, load_recipe
+from anymark.learn.train.weights import load_weights, start_from, trained_steps
 from tests.learn.tiny import BACKBONE, MODEL, WINDOW_SIZE, model_config
 
 RECIPE = f"""

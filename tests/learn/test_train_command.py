@@ -10,7 +10,7 @@ import pytest
 from anymark.cli import main
 from anymark.files import LOCK
 from anymark.learn.train.landmarks import LandmarkTask
-from anymark.learn.train.loop import trained_steps
+from anymark.learn.train.weights import trained_steps
 from tests.learn.tiny import MODEL
 
 RECIPE = f"""

@@ -96,11 +96,12 @@ def _array(value: Any) -> npt.NDArray:
     """
     inside, kind = (vars(value), _kind(value)) if isinstance(value, _Bag) else ({}, type(value).__name__)
     if kind == "_reconstruct":
-        return _numbers(*inside["state"][1:])
+        _, shape, number, fortran, content = inside["state"]
+        return _numbers(shape, number, fortran, content)
     if "x" in inside:
         return _array(inside["x"])
     if {"data", "indices", "indptr"} <= set(inside):
-        rows, columns = inside.get("_shape", inside.get("shape"))
+        rows, columns = inside["_shape" if "_shape" in inside else "shape"]
         data, indices, starts = (_array(inside[key]) for key in ("data", "indices", "indptr"))
         out = np.zeros((rows, columns) if kind.startswith("csr") else (columns, rows))
         for line in range(len(starts) - 1):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from anymark.canonical import Layout
-from anymark.detect.detector import as_layout
+from anymark.detect.points import as_layout
 from anymark.errors import AnymarkError
 
 DEFAULT_LAYOUT = "ibug68"

@@ -23,8 +23,9 @@ from anymark.commands.following import Following, complain_of_frames, progress
 from anymark.commands.on_heads import Pixels, Place
 from anymark.commands.said import complain, make_folder
 from anymark.detect.camera import Camera
-from anymark.detect.detector import Detector, as_layout
+from anymark.detect.detector import Detector
 from anymark.detect.files import MARK
+from anymark.detect.points import as_layout
 from anymark.errors import AnymarkError
 from anymark.files import atomic, check_file, reading
 from anymark.video import Frame, Track, Video

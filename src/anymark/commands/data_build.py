@@ -39,7 +39,8 @@ class Build:
         Raises:
             AnymarkError: a bad recipe, something is missing, or a shard cannot be written.
         """
-        from anymark.engine.build import Place, build, load_data_recipe
+        from anymark.engine.build import Place, build
+        from anymark.engine.data_recipe import load_data_recipe
         from anymark.evaluate.benchmark import shared_folder
 
         if self.processes < 1:

@@ -13,8 +13,9 @@ from anymark.canonical import Layout, available_layouts, load_layout
 from anymark.commands.layout_calibrate import Calibrate
 from anymark.commands.layout_markers import FromMarkers, Marks
 from anymark.commands.on_heads import is_video
-from anymark.detect.detector import Detector, as_layout
+from anymark.detect.detector import Detector
 from anymark.detect.image import load_image
+from anymark.detect.points import as_layout
 from anymark.detect.write import write_image
 from anymark.errors import AnymarkError
 from anymark.files import check_targets, check_writable

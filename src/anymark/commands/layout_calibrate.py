@@ -22,8 +22,9 @@ from anymark.apps.queries import View
 from anymark.apps.sheet import Tile, contact_sheet
 from anymark.canonical import Layout
 from anymark.commands.detect import show_progress
-from anymark.detect.detector import Detector, as_layout
+from anymark.detect.detector import Detector
 from anymark.detect.image import open_photo
+from anymark.detect.points import as_layout
 from anymark.detect.window import Window
 from anymark.detect.write import write_image
 from anymark.errors import AnymarkError

@@ -15,9 +15,10 @@ from anymark.apps.placed import placed
 from anymark.apps.points import Click
 from anymark.commands.detect import expand, show_progress
 from anymark.commands.said import complain
-from anymark.detect.detector import Detector, Head, as_layout
+from anymark.detect.detector import Detector, Head
 from anymark.detect.image import load_image
 from anymark.detect.markers import MarkerDetector, framed
+from anymark.detect.points import as_layout
 from anymark.detect.template import Template
 from anymark.detect.window import Crop
 from anymark.errors import AnymarkError

@@ -6,12 +6,11 @@ import math
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
-from anymark.canonical import Layout, load_layout
 from anymark.canonical.face_mesh import EYE_CORNERS, FACE_MESH_POINTS
 from anymark.detect.boxes import check_box, check_boxes, one_a_face
 from anymark.detect.camera import Camera
@@ -22,13 +21,11 @@ from anymark.detect.landmarks import Landmarks
 from anymark.detect.locate import SEARCH_PX, Box, Locator, roll_of
 from anymark.detect.mesh import HeadMesh
 from anymark.detect.model import Model
+from anymark.detect.points import Points, as_layout
 from anymark.detect.round_trip import Refiner
 from anymark.detect.visibility import Surface
 from anymark.detect.window import Crop, Window, cut
 from anymark.errors import AnymarkError
-
-Points = str | os.PathLike[str] | Layout | npt.NDArray[np.floating] | Sequence[Sequence[float]]
-"""What can be asked of a head: a layout, its name, its file, or points (N, 3) in millimetres of the head frame."""
 
 FACE_LAYOUT = "mediapipe478"
 
@@ -393,29 +390,3 @@ def face_box(points_px: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64
 def _check_max_heads(max_heads: int | None) -> None:
     if max_heads is not None and max_heads < 1:
         raise AnymarkError(f"max_heads must be at least 1, not {max_heads}")
-
-
-def as_layout(points: Points) -> Layout:
-    """A layout, its name, its file or points (N, 3) in millimetres -> the layout.
-
-    Raises:
-        AnymarkError: no such layout, or points that are not (N, 3) finite numbers.
-    """
-    if isinstance(points, Layout):
-        return points
-    if isinstance(points, np.ndarray | Sequence) and not isinstance(points, str):
-        try:
-            with np.errstate(over="ignore"):
-                table = np.asarray(points, np.float32)
-        except (TypeError, ValueError, OverflowError):  # lists of different lengths, words
-            raise AnymarkError(f"points {str(points)[:80]} are not rows of three numbers, millimetres") from None
-        return Layout("points", table)
-    if not isinstance(points, str | os.PathLike):
-        raise AnymarkError(f"{points!r:.80} is no layout: a Layout, a name, a file or points (N, 3) are")
-    return _shipped(points) if isinstance(points, str) and "." not in points else load_layout(points)
-
-
-@lru_cache(maxsize=32)
-def _shipped(name: str) -> Layout:
-    """A layout of the package; its file is read once, not once a frame."""
-    return load_layout(name)

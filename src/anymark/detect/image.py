@@ -107,7 +107,7 @@ def open_picture(path: Path | str) -> Image.Image:
     return _read(Path(path), decode)
 
 
-def identified(file: BinaryIO | io.BufferedIOBase) -> Image.Image:
+def identified(file: BinaryIO | io.BytesIO) -> Image.Image:
     """A picture, not decoded yet, if it is of one of `FORMATS`.
 
     Raises:

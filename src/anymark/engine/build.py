@@ -13,68 +13,30 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass
 from functools import cached_property, partial
 from multiprocessing.synchronize import Event
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from anymark.canonical import CanonicalHead
+from anymark.engine.data_recipe import DataRecipe
 from anymark.engine.fits import Fitted, Fitter, fit_photos
 from anymark.engine.heads import canonical_rig
 from anymark.engine.occluders import load_hands
 from anymark.engine.render import Renderer
-from anymark.engine.samples import COARSE, ENGINE, INDEX, RECIPE, Sample, count_samples, write_shard
-from anymark.engine.shots import PRESETS, ShotConfig
+from anymark.engine.samples import ENGINE, INDEX, RECIPE, Sample, count_samples, write_shard
 from anymark.engine.studio import Studio
 from anymark.errors import AnymarkError
-from anymark.evaluate.photo_files import LABELS, PhotoLabels, Split, read_labels
+from anymark.evaluate.photo_files import LABELS, PhotoLabels, read_labels
 from anymark.files import alone_in, cannot_write, write_json
 from anymark.fit import Fit, Rig
 from anymark.signals import deaf_to_interrupts
-from anymark.tables import ABOVE_0, check_numbers, from_table, read_toml
 
 Array = npt.NDArray[np.floating]
 Index = npt.NDArray[np.integer]
-
-
-@dataclass(frozen=True)
-class DataRecipe:
-    """What a data set is built from, and how."""
-
-    kind: Literal["data"] = "data"
-    preset: Literal["photos", "views", "pairs", "sequences", "helmet", "marked"] = "views"
-    """photos: the labelled photos themselves, with the heads of their fits; views: the same heads re-posed; pairs: two
-    views of one head; sequences: smooth motion; helmet: from a camera on a helmet; marked: painted dots and lines."""
-    sources: dict[str, int] = field(default_factory=dict)
-    """Photo set -> at most so many of its photos, spread evenly; 0 for all."""
-    split: Split = "train"
-    size: int = 256
-    """Side of the pictures, pixels."""
-    views: int = 4
-    """Samples a photo; pairs or sequences a photo, where the preset makes these."""
-    frames: int = 24
-    """Samples a sequence, of each camera."""
-    cameras: int = 1
-    """Cameras around the head that see each frame of a sequence."""
-    photos_a_shard: int = 48
-    window_scale: float = 2.0
-    """photos: side of the picture over the longer side of the face's box."""
-    seed: int = 0
-    shots: ShotConfig = field(default_factory=ShotConfig)
-    """What shots are drawn from; what a recipe does not say is the preset's."""
-
-    def __post_init__(self) -> None:
-        check_numbers(self, "sources", least=0)
-        check_numbers(self, "size", least=32, most=2048)
-        check_numbers(self, "views", "frames", "photos_a_shard", "cameras", least=1)
-        check_numbers(self, "window_scale", least=ABOVE_0)
-        check_numbers(self, "seed", least=0)
-        if self.size % COARSE:
-            raise AnymarkError(f"size: {self.size} must be a multiple of {COARSE}")
 
 
 @dataclass(frozen=True)
@@ -106,25 +68,6 @@ class Place:
 
 Progress = Callable[[str, int, int, int], None]
 """What is being made, how many parts of it are done, of how many, and the samples made so far."""
-
-
-def load_data_recipe(path: Path) -> DataRecipe:
-    """Read a recipe of a data set.
-
-    Raises:
-        AnymarkError: the file is missing, is not TOML, or holds a key or value that does not fit.
-    """
-    table = read_toml(path)
-    shots = table.pop("shots", {})
-    recipe = from_table(DataRecipe, table, str(path))
-    if not isinstance(shots, dict):
-        raise AnymarkError(f"{path}: shots must be a table")
-    asked = from_table(ShotConfig, shots, f"{path}: shots")
-    base = PRESETS.get(recipe.preset, ShotConfig())
-    recipe = replace(recipe, shots=replace(base, **{key: getattr(asked, key) for key in shots}))
-    if not recipe.sources:
-        raise AnymarkError(f"{path}: names no sources")
-    return recipe
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from anymark.engine.render import Mesh
+from anymark.engine.mesh import Mesh
 from anymark.engine.texture import Source
 
 Array = npt.NDArray[np.floating]

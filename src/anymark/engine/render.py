@@ -9,17 +9,14 @@ Frames, pixels and units are those of docs/conventions.md; the camera's frame is
 
 from __future__ import annotations
 
-import os
-import sys
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from anymark.canonical.meshes import summed_normals
+from anymark.engine.gl import Target, Texture, Topology, keep, shared_context
+from anymark.engine.mesh import Mesh
 from anymark.errors import AnymarkError
 
 Array = npt.NDArray[np.floating]
@@ -78,64 +75,6 @@ void main() {
 
 
 @dataclass(frozen=True, eq=False)
-class Mesh:
-    """V vertices and T triangles before a camera.
-
-    A renderer keeps `triangles`, `uv` and `texture` on the GPU for as long as the same arrays come again, so change
-    none of them in place.
-
-    Raises:
-        AnymarkError: shapes disagree, a number is not finite, an index is out of range or a texture has no uv.
-    """
-
-    vertices_camera_mm: Array
-    """(V, 3) camera frame."""
-    triangles: Index
-    """(T, 3) vertex ids, counter-clockwise seen from outside."""
-    canonical_mm: Array
-    """(V, 3) the point of the rest head that each vertex is."""
-    part: Index | None = None
-    """(T,) each triangle's label, 0 or more; 0 if None."""
-    uv: Array | None = None
-    """(T, 3, 2) texture coordinates of the triangles' corners, v up: [0, 1] spans the texture; outside, its edge goes
-    on."""
-    normals: Array | None = None
-    """(V, 3) camera frame, outwards, of any length; if None, the mean of the triangles' around, weighted by area."""
-    texture: npt.NDArray[np.uint8] | None = None
-    """(H, W, 4) RGBA picture, its top row first, alpha not premultiplied, laid over `colour`. Without a `colour`, only
-    its opaque texels count: clear ones, as around the islands of a baked texture, do not bleed into them."""
-    colour: Array | None = None
-    """(V, 3) from 0 to 1; white if None."""
-
-    def __post_init__(self) -> None:
-        count, faces = len(self.vertices_camera_mm), len(self.triangles)
-        wanted = {
-            "vertices_camera_mm": (count, 3),
-            "triangles": (faces, 3),
-            "canonical_mm": (count, 3),
-            "part": (faces,),
-            "uv": (faces, 3, 2),
-            "normals": (count, 3),
-            "colour": (count, 3),
-        }
-        for name, shape in wanted.items():
-            array = getattr(self, name)
-            if array is None:
-                continue
-            if array.shape != shape:
-                raise AnymarkError(f"mesh: {name} must be {shape}, not {array.shape}")
-            if not np.isfinite(array).all():
-                raise AnymarkError(f"mesh: {name} is not finite")
-        if faces and not 0 <= self.triangles.min() <= self.triangles.max() < count:
-            raise AnymarkError(f"mesh: triangles have a vertex outside 0..{count - 1}")
-        if self.texture is not None:
-            if self.uv is None:
-                raise AnymarkError("mesh: a texture needs uv")
-            if self.texture.ndim != 3 or self.texture.shape[2] != 4 or not self.texture.size:
-                raise AnymarkError(f"mesh: the texture must be (H, W, 4), not {self.texture.shape}")
-
-
-@dataclass(frozen=True, eq=False)
 class Buffers:
     """What is seen at each pixel of an image of height H and width W: [i, j] is pixel centre (j + 0.5, i + 0.5)."""
 
@@ -174,12 +113,12 @@ class Renderer:
         if min(size) < 1:
             raise AnymarkError(f"renderer: a size of {size[0]} x {size[1]}")
         self.size = size
-        context = _context()
+        context = shared_context()
         self._program = context.program(_VERTEX, _FRAGMENT)
-        self._targets: dict[int, _Target] = {}
-        self._topologies: dict[tuple[int, int], _Topology] = {}
-        self._textures: dict[int, _Texture] = {}
-        self._blank = _Texture(context, np.zeros((1, 1, 4), np.uint8))
+        self._targets: dict[int, Target] = {}
+        self._topologies: dict[tuple[int, int], Topology] = {}
+        self._textures: dict[int, Texture] = {}
+        self._blank = Texture(context, np.zeros((1, 1, 4), np.uint8))
         self._closed = False
         self._target(1)
 
@@ -218,7 +157,7 @@ class Renderer:
             raise AnymarkError(f"renderer: supersample {supersample}")
         if self._closed:
             raise AnymarkError("renderer: it is closed")
-        context = _context()
+        context = shared_context()
         context.enable_only(context.DEPTH_TEST | (context.CULL_FACE if cull else context.NOTHING))
         context.front_face = "cw"  # as the picture's first row is GL's lowest
         half = np.array(self.size) / 2
@@ -272,20 +211,20 @@ class Renderer:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _target(self, scale: int) -> _Target:
+    def _target(self, scale: int) -> Target:
         if scale not in self._targets:
             width, height = self.size
-            self._targets[scale] = _Target(_context(), (width * scale, height * scale), colour_only=scale > 1)
+            self._targets[scale] = Target(shared_context(), (width * scale, height * scale), colour_only=scale > 1)
         return self._targets[scale]
 
-    def _draw(self, mesh: Mesh, targets: Sequence[_Target]) -> None:
+    def _draw(self, mesh: Mesh, targets: Sequence[Target]) -> None:
         key = id(mesh.triangles), id(mesh.uv)
-        topology = self._topologies.pop(key, None) or _Topology(_context(), self._program, mesh)
-        _keep(self._topologies, key, topology, _KEPT["topologies"])
+        topology = self._topologies.pop(key, None) or Topology(shared_context(), self._program, mesh)
+        keep(self._topologies, key, topology, _KEPT["topologies"])
         texture = self._blank
         if mesh.texture is not None:
-            texture = self._textures.pop(id(mesh.texture), None) or _Texture(_context(), mesh.texture)
-            _keep(self._textures, id(mesh.texture), texture, _KEPT["textures"])
+            texture = self._textures.pop(id(mesh.texture), None) or Texture(shared_context(), mesh.texture)
+            keep(self._textures, id(mesh.texture), texture, _KEPT["textures"])
         topology.upload(mesh)
         texture.texture.use()
         for target in targets:
@@ -330,125 +269,3 @@ def shrink(image: npt.NDArray[np.float32], factor: int) -> npt.NDArray[np.float3
         for j in range(factor):
             total += image[i::factor, j::factor]
     return total / np.float32(factor**2)
-
-
-class _Target:
-    """What is drawn into: colour, and unless it is for colour only, place (canonical and Z), normal and triangle."""
-
-    def __init__(self, context: Any, size: tuple[int, int], colour_only: bool) -> None:
-        limit = context.info["GL_MAX_TEXTURE_SIZE"]
-        if max(size) > limit:
-            raise AnymarkError(f"renderer: {size[0]} x {size[1]} pixels, but OpenGL draws at most {limit} a side here")
-        formats = [(4, "f4")] if colour_only else [(4, "f4"), (4, "f4"), (4, "f4"), (1, "i4")]
-        self._textures = [context.texture(size, channels, dtype=dtype) for channels, dtype in formats]
-        self._depth = context.depth_renderbuffer(size)
-        self.framebuffer = context.framebuffer(self._textures, self._depth)
-
-    def read(self) -> list[npt.NDArray]:
-        """(H, W, channels) of each."""
-        images = []
-        for texture in self._textures:
-            image = np.empty((texture.height, texture.width, texture.components), texture.dtype)
-            texture.read_into(image)
-            images.append(image)
-        return images
-
-    def release(self) -> None:
-        for item in (self.framebuffer, self._depth, *self._textures):
-            item.release()
-
-
-class _Topology:
-    """A mesh's triangles on the GPU. A vertex whose corners differ in uv is several there."""
-
-    def __init__(self, context: Any, program: Any, mesh: Mesh) -> None:
-        self._identity = mesh.triangles, mesh.uv  # alive, these keep their ids
-        corners = mesh.triangles.astype(np.int64).ravel()
-        if mesh.uv is None:
-            self._source, index = np.arange(corners.max() + 1), corners
-            uv = np.zeros((len(self._source), 2), np.float32)
-        else:
-            flat = np.ascontiguousarray(mesh.uv, np.float32).reshape(-1, 2)
-            _, place = np.unique(flat.view(np.int64)[:, 0], return_inverse=True)
-            _, some, index = np.unique(corners * (place.max() + 1) + place, return_index=True, return_inverse=True)
-            self._source, uv = corners[some], flat[some]
-        self._vertices = context.buffer(reserve=len(self._source) * 13 * 4, dynamic=True)
-        self._uv = context.buffer(uv.tobytes())
-        self._index = context.buffer(index.astype(np.int32).tobytes())
-        content = [
-            (self._vertices, "3f 3f 3f 4f", "position", "canonical", "normal", "colour"),
-            (self._uv, "2f", "uv"),
-        ]
-        self.array = context.vertex_array(program, content, self._index)
-
-    def upload(self, mesh: Mesh) -> None:
-        """The vertices of a mesh with these triangles."""
-        rows = np.empty((len(mesh.vertices_camera_mm), 13), np.float32)
-        rows[:, :3] = mesh.vertices_camera_mm
-        rows[:, 3:6] = mesh.canonical_mm
-        normals = summed_normals(mesh.vertices_camera_mm, mesh.triangles) if mesh.normals is None else mesh.normals
-        rows[:, 6:9] = normals
-        # opaque white under nothing, nothing under a texture
-        rows[:, 9:12] = 1.0 if mesh.colour is None else mesh.colour
-        rows[:, 12] = mesh.texture is None or mesh.colour is not None
-        self._vertices.orphan()
-        self._vertices.write(rows[self._source])
-
-    def release(self) -> None:
-        for item in (self.array, self._index, self._uv, self._vertices):
-            item.release()
-
-
-class _Texture:
-    """A picture on the GPU, with mipmaps. Its alpha is multiplied in before they are made."""
-
-    def __init__(self, context: Any, picture: npt.NDArray[np.uint8]) -> None:
-        self._identity = picture  # alive, it keeps its id
-        alpha = picture[..., 3:].astype(np.uint16)
-        if (alpha < 255).any():
-            rgb = (picture[..., :3] * alpha + 127) // 255
-            picture = np.concatenate([rgb, alpha], 2).astype(np.uint8)
-        height, width = picture.shape[:2]
-        self.texture = context.texture((width, height), 4, picture.tobytes())
-        self.texture.build_mipmaps()
-        self.texture.repeat_x = self.texture.repeat_y = False
-        self.texture.filter = context.LINEAR_MIPMAP_LINEAR, context.LINEAR
-
-    def release(self) -> None:
-        self.texture.release()
-
-
-def _keep(kept: dict[Any, Any], key: object, item: object, limit: int) -> None:
-    """Put it last, and forget the first beyond the limit."""
-    kept[key] = item
-    if len(kept) > limit:
-        kept.pop(next(iter(kept))).release()
-
-
-_contexts: dict[tuple[int, int], Any] = {}  # by process and thread: one at most, and what a fork inherits
-
-
-def _context() -> Any:
-    """The process's context, current in the thread that first asked for it."""
-    here = os.getpid(), threading.get_ident()
-    if here not in _contexts:
-        if _contexts:
-            raise AnymarkError(
-                "renderer: one thread of a process can render, and no fork of it: 'spawn' more processes"
-            )
-        _contexts[here] = _new_context()
-    return _contexts[here]
-
-
-def _new_context() -> Any:
-    try:
-        import moderngl
-    except ImportError:
-        raise AnymarkError("rendering needs moderngl: pip install 'anymark[data]'") from None
-    linux = sys.platform.startswith("linux")
-    options: dict[str, Any] = {"backend": "egl"} if linux else {}
-    try:
-        return moderngl.create_standalone_context(require=330, **options)
-    except Exception as error:  # whatever the platform's library stumbles over
-        hint = "; on Debian: apt install libegl1 libgl1 libgl1-mesa-dri" if linux else ""
-        raise AnymarkError(f"rendering needs OpenGL 3.3, which cannot be had here ({error}){hint}") from None

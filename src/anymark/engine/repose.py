@@ -14,10 +14,11 @@ from anymark.canonical.meshes import vertex_normals
 from anymark.engine.hair import USUAL_MM, Cap
 from anymark.engine.heads import IRIS_MM
 from anymark.engine.light import Environment, estimate_light, relative
+from anymark.engine.mesh import Mesh
 from anymark.engine.occluders import Thing
 from anymark.engine.pixels import Floats, look, sample, to_linear
 from anymark.engine.relief import Sheet, sheet_of
-from anymark.engine.render import Buffers, Mesh, Renderer
+from anymark.engine.render import Buffers, Renderer
 from anymark.engine.texture import PARTS, Atlas, Skin, Source, bake
 
 Array = npt.NDArray[np.floating]

@@ -21,9 +21,10 @@ from anymark.engine.lens import Lens, infrared
 from anymark.engine.light import Environment, view
 from anymark.engine.marks import Marks, draw_marks, paint
 from anymark.engine.matte import person_matte
+from anymark.engine.mesh import Mesh
 from anymark.engine.occluders import Thing, glasses, hand, load_hands, mask
 from anymark.engine.pixels import Floats, look, to_display, to_linear
-from anymark.engine.render import Mesh, Renderer
+from anymark.engine.render import Renderer
 from anymark.engine.repose import Picture, Shot, Stage, Subject
 from anymark.engine.samples import Sample
 from anymark.engine.shots import Draw, ShotConfig, angles, draw_shot, moved, seen_from

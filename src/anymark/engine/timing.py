@@ -17,7 +17,8 @@ import numpy as np
 from anymark.canonical import CanonicalHead
 from anymark.engine.fits import Fitter, fit_photos
 from anymark.engine.heads import canonical_rig
-from anymark.engine.render import Mesh, Renderer
+from anymark.engine.mesh import Mesh
+from anymark.engine.render import Renderer
 from anymark.engine.shots import PRESETS, frame, turned
 from anymark.engine.studio import Studio
 from anymark.errors import AnymarkError

@@ -147,7 +147,7 @@ def read_facelab189(root: Path, calibrate: int = 0) -> Benchmark:
 def _photo(labels: PhotoLabels, i: int, source: str, tar: PhotoTar) -> Face:
     name = Path(labels.names[i]).stem
     xy = labels.points_px[i, :FACE_MESH_POINTS].astype(np.float64)
-    xyz = np.column_stack([xy, labels.depth_px[i, :FACE_MESH_POINTS]])
+    xyz = np.column_stack([xy, labels.depth_px[i, :FACE_MESH_POINTS]]).astype(np.float64)
     lengths = {
         "eyes 3D": point_pair_distance(xyz, *OUTER_EYES),
         "eyes 2D": point_pair_distance(xy, *OUTER_EYES),

@@ -26,7 +26,7 @@ from anymark.detect.window import Crop, Window, cut
 from anymark.errors import AnymarkError
 from anymark.learn.export_dense import write_dense_model
 from anymark.learn.models.embedder import Embedder, EmbedderConfig, Embedding
-from anymark.learn.train.loop import read_weights
+from anymark.learn.train.weights import read_weights
 
 LICENCE = "CC-BY-NC-4.0 (DenseMarks) and DINOv3 License (backbone): no commercial use"
 BACKBONE = "vit_base_patch16_dinov3_qkvb"

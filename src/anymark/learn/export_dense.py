@@ -24,8 +24,8 @@ from anymark.learn.calibrate_dense import calibrate
 from anymark.learn.cards import shard_entries
 from anymark.learn.export import export_graph, model_folder, write_card
 from anymark.learn.train.dense import EVALUATED, DenseTask
-from anymark.learn.train.loop import load_weights, trained_steps
 from anymark.learn.train.recipe import WEIGHTS, DenseRecipe
+from anymark.learn.train.weights import load_weights, trained_steps
 
 DENSE = "dense.onnx"
 TOLERANCE_MM = 0.05

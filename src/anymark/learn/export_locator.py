@@ -16,9 +16,9 @@ from anymark.learn.cards import PANORAMAS, data_entries, stated
 from anymark.learn.export import OPSET, model_folder, write_card
 from anymark.learn.models.locator import MULTIPLE, Locator, local_maxima
 from anymark.learn.train.locator import LocatorTask
-from anymark.learn.train.loop import load_weights
 from anymark.learn.train.recipe import WEIGHTS, LocatorRecipe
 from anymark.learn.train.score_locator import SCORED_SIZE, choose_threshold, match_photos, place
+from anymark.learn.train.weights import load_weights
 
 MODEL_FILE = "locate.onnx"
 TOLERANCE_PX = 0.01

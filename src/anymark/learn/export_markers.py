@@ -19,9 +19,9 @@ from anymark.learn.data.geometry import identity, nearby_windows, to_window
 from anymark.learn.data.marked import moved
 from anymark.learn.export import export_graph, model_folder, write_card
 from anymark.learn.models.markers import Deltas
-from anymark.learn.train.loop import load_weights, trained_steps
 from anymark.learn.train.markers import MarkerTask
 from anymark.learn.train.recipe import WEIGHTS, MarkerRecipe
+from anymark.learn.train.weights import load_weights, trained_steps
 
 POINTS = "points.onnx"
 TOLERANCE = 1e-3

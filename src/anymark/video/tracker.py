@@ -12,9 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from anymark.detect.boxes import SAME_FACE_IOU, iou, suppress
-from anymark.detect.detector import Detector, Head, Points, as_layout
+from anymark.detect.detector import Detector, Head
 from anymark.detect.landmarks import Landmarks
 from anymark.detect.markers import MarkerDetector, MarkerHead
+from anymark.detect.points import Points, as_layout
 from anymark.detect.window import Window
 from anymark.errors import AnymarkError
 from anymark.video.frames import Frame

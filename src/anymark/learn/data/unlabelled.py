@@ -13,7 +13,7 @@ from anymark.detect.image import open_photo
 from anymark.detect.window import Crop, Window, crop
 from anymark.engine.samples import COARSE, NOTHING
 from anymark.errors import AnymarkError
-from anymark.learn.data.dense import UNKNOWN, DenseSet, no_priors, spread_table
+from anymark.learn.data.dense_sets import UNKNOWN, DenseSet, no_priors, spread_table
 from anymark.learn.data.priors import QUERY, ask
 
 SIDE_PX = 256

@@ -93,7 +93,7 @@ def load_query(recipe: LandmarkRecipe, weights: Path, window_scale: float, learn
     Raises:
         AnymarkError: they are missing, or of another model.
     """
-    from anymark.learn.train.loop import load_weights
+    from anymark.learn.train.weights import load_weights
 
     model = QueryModel(recipe, window_scale, learns)
     load_weights(model.landmarker, weights)

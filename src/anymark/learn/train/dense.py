@@ -23,15 +23,8 @@ from anymark.canonical.frame import CUBE_SIDE_MM
 from anymark.errors import AnymarkError
 from anymark.learn.data.appearance import NO_DEGRADATION, AppearanceConfig
 from anymark.learn.data.backgrounds import load_backgrounds, panorama_folder
-from anymark.learn.data.dense import (
-    NO_HEAD,
-    REGIONS,
-    UNKNOWN,
-    DenseBatch,
-    DenseSampler,
-    load_dense,
-    load_tracks,
-)
+from anymark.learn.data.dense import DenseBatch, DenseSampler
+from anymark.learn.data.dense_sets import NO_HEAD, REGIONS, UNKNOWN, load_dense, load_tracks
 from anymark.learn.data.geometry import NO_AUGMENTATION, GeometryConfig
 from anymark.learn.data.unlabelled import load_unlabelled
 from anymark.learn.models.cube import LatentCube, look_up

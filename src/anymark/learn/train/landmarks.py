@@ -29,9 +29,10 @@ from anymark.learn.data.geometry import (
     sample_windows,
     to_photo,
 )
-from anymark.learn.data.landmarks import Batch, LandmarkSet, Sampler, Views
+from anymark.learn.data.landmarks import Batch, LandmarkSet, Sampler
 from anymark.learn.data.photos import PhotoSet, load_photos
 from anymark.learn.data.shards import load_shards
+from anymark.learn.data.views import Views
 from anymark.learn.models.camera import crop_cameras
 from anymark.learn.models.deformer import REFERENCE
 from anymark.learn.models.landmarker import Answer, Landmarker

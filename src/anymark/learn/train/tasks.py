@@ -33,7 +33,7 @@ from anymark.learn.export_markers import export_markers_run
 from anymark.learn.train.dense import DenseTask
 from anymark.learn.train.landmarks import LandmarkTask, look_at, plain_views, predict_photos
 from anymark.learn.train.locator import LocatorTask
-from anymark.learn.train.loop import RECIPE, Task, load_weights, trained_steps
+from anymark.learn.train.loop import RECIPE, Task
 from anymark.learn.train.markers import MarkerTask
 from anymark.learn.train.recipe import (
     WEIGHTS,
@@ -44,6 +44,7 @@ from anymark.learn.train.recipe import (
     Recipe,
     load_recipe,
 )
+from anymark.learn.train.weights import load_weights, trained_steps
 
 CHECKED_WINDOWS = 8
 """Held-out windows that an exported model is checked on, at least; and two of each photo set."""

@@ -45,7 +45,7 @@ SHOTS = (  # seed, yaw, pitch, roll in degrees, distance in mm, expression, what
 def main(assets: Path) -> None:
     head = CanonicalHead.load()
     rig = canonical_rig(Rig.load_ict(assets), head)
-    stage, face = Stage(head, Atlas(head, 512)), np.unique(head.triangles[head.triangles_of("face")])
+    stage, face = Stage(head, Atlas(head, 512)), head.vertices_of("face")
     files = sorted((assets / "hdri").glob("*.hdr"))
     columns = []
     with Renderer((SIDE, SIDE)) as renderer:

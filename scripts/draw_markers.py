@@ -85,7 +85,7 @@ def face_pictures(assets: Path, painted: bool) -> Iterator[np.ndarray]:
     """Heads of the rig in drawn skin."""
     head = CanonicalHead.load()
     rig = canonical_rig(Rig.load_ict(assets), head)
-    stage, face = Stage(head, Atlas(head, 512)), np.unique(head.triangles[head.triangles_of("face")])
+    stage, face = Stage(head, Atlas(head, 512)), head.vertices_of("face")
     files = sorted((assets / "hdri").glob("*.hdr"))
     with Renderer((2 * SIDE, 2 * SIDE)) as renderer:
         for seed in range(100 * painted, 100 * painted + COUNT):

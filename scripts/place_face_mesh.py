@@ -31,8 +31,8 @@ from anymark.canonical.face_mesh import CLOSING, FACE_MESH_POINTS, FACE_OVAL
 from anymark.canonical.head import closest_on_surface
 from anymark.engine.fits import LEAST_EYES_PX, eye_distance, label_weights
 from anymark.engine.heads import canonical_rig
-from anymark.evaluate.photo_files import read_labels
 from anymark.fit import Fit, Points, Rig, fit
+from anymark.photo_files import read_labels
 from build_canonical import ROOT, save_arrays
 from canonical_build.rig import mirror_partners, read_face_model
 

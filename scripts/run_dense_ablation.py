@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from anymark.apps.correspond import Finder
-from anymark.canonical.face_mesh import FACE_MESH_POINTS
+from anymark.canonical.face_mesh import FACE_MESH_LAYOUT, FACE_MESH_POINTS
 from anymark.canonical.frame import uvw_to_mm
 from anymark.canonical.posed import points_on
 from anymark.detect.dense import DenseMap
@@ -33,7 +33,6 @@ from anymark.engine.samples import Sample
 from anymark.evaluate.bench import host
 from anymark.evaluate.benchmark import points_box
 from anymark.evaluate.correspondence import ALPHAS, POINTS, read_pairs
-from anymark.evaluate.photo_files import FACE_MESH_LAYOUT
 from anymark.evaluate.samples import true_window
 from anymark.files import write_json
 from anymark.learn.models.embedder import Embedder

@@ -94,7 +94,7 @@ def main(args: Args) -> None:
     layout = Layout("ibug68", layout.points_mm)
     rng = np.random.default_rng(0)
     head = CanonicalHead.load()
-    skin = np.unique(head.triangles[head.triangles_of("face")])
+    skin = head.vertices_of("face")
     skin = skin[head.vertices_mm[skin, 1] < BROW_MM]
     shards = finished_shards(args.photos)
     views, truths = [], []

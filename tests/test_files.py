@@ -82,7 +82,7 @@ def test_what_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     for path, message in ((tmp_path / "file" / "x", "not a directory"), (tmp_path / "none" / "x", "no such file")):
         with pytest.raises(AnymarkError, match=f"cannot write .{message}"), atomic(path, "w"):
             pass
-    with pytest.raises(AnymarkError, match="cannot write"), alone_in(tmp_path / "none"):
+    with pytest.raises(AnymarkError, match="cannot write"), alone_in(tmp_path / "file"):
         pass
 
 

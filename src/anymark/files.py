@@ -97,13 +97,27 @@ def cannot_write(path: str | os.PathLike[str], error: OSError) -> AnymarkError:
     return AnymarkError(f"{path}: cannot write ({(error.strerror or str(error)).lower()})")
 
 
+def make_folder(folder: Path) -> None:
+    """A folder, with those it lies in; it may be there.
+
+    Raises:
+        AnymarkError: it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise cannot_write(folder, error) from None
+
+
 @contextmanager
 def alone_in(folder: Path) -> Iterator[None]:
-    """While the block lasts, no other process works in a folder; where the system has no locks, that is not known.
+    """While the block lasts, no other process works in a folder, which is made if it is not there; where the system has
+    no locks, that is not known.
 
     Raises:
         AnymarkError: one does, or the folder cannot be written to.
     """
+    make_folder(folder)
     try:
         file = (folder / LOCK).open("ab")
     except OSError as error:
@@ -134,6 +148,22 @@ def _partial(target: Path) -> str:
     return f".anymark-{hashlib.sha256(os.fsencode(target.name)).hexdigest()[:10]}-"
 
 
+def read_json(path: Path, what: str) -> dict[str, Any]:
+    """One JSON object.
+
+    Args:
+        what: that the file should be.
+
+    Raises:
+        AnymarkError: it is missing, damaged or something else.
+    """
+    with reading(path, what):
+        content = json.loads(path.read_text("utf-8"))
+        if not isinstance(content, dict):
+            raise ValueError("no object")
+        return content
+
+
 def write_json(path: Path, content: Mapping[str, Any], indent: int | None = None) -> None:
     """One JSON object.
 
@@ -142,6 +172,20 @@ def write_json(path: Path, content: Mapping[str, Any], indent: int | None = None
     """
     with atomic(path, "w") as file:
         file.write(json.dumps(content, indent=indent, allow_nan=False) + "\n")
+
+
+def shared_folder(given: Path | None, name: str, option: str) -> Path:
+    """A folder of shared data: the one given, else `name` beside $ANYMARK_ASSETS, else ../shared/`name`.
+
+    Raises:
+        AnymarkError: there is no such folder.
+    """
+    if given is None:
+        assets = Path(os.environ.get("ANYMARK_ASSETS") or "../shared/assets")
+        given = assets if name == "assets" else assets.parent / name
+    if not given.is_dir():
+        raise AnymarkError(f"{given}: no such folder (give {option})")
+    return given
 
 
 def check_writable(targets: Sequence[Path]) -> None:

@@ -7,7 +7,8 @@ import numpy.typing as npt
 
 from anymark.canonical import CanonicalHead, Layout, load_layout
 from anymark.canonical.files import HEAD
-from anymark.detect.camera import FACING, Camera
+from anymark.canonical.frame import FACING
+from anymark.detect.camera import Camera
 from anymark.detect.landmarks import Landmarks
 from anymark.detect.window import Crop, Window
 

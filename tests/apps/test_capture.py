@@ -9,7 +9,7 @@ import pytest
 
 from anymark.apps.capture import CaptureSettings, View, capture
 from anymark.canonical import CanonicalHead
-from anymark.detect.camera import FACING
+from anymark.canonical.frame import FACING
 from anymark.errors import AnymarkError
 from anymark.fit import Points, Rig
 from anymark.fit.problem import exponential
@@ -25,7 +25,7 @@ def rig() -> Rig:
     head = CanonicalHead.load()
     vertices = head.vertices_mm.astype(np.float64)
     rng = np.random.default_rng(0)
-    face = vertices[np.unique(head.triangles[head.triangles_of("face")])]
+    face = vertices[head.vertices_of("face")]
 
     def bump(wide: float) -> np.ndarray:
         near = np.exp(-((vertices - face[rng.integers(len(face))]) ** 2).sum(1) / (2 * wide**2))

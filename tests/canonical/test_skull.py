@@ -123,7 +123,7 @@ def test_teeth_stand_in_the_bones(body: str, row: str, up: int):
 
 
 def test_orbits_leave_room_for_the_eyeballs():
-    eyes = np.unique(HEAD.triangles[HEAD.triangles_of("right eye", "left eye")])
+    eyes = HEAD.vertices_of("right eye", "left eye")
     points = HEAD.vertices_mm[eyes].astype(float)
     skull = SKULL.vertices_mm[SKULL.triangles[SKULL.triangles_of("skull")]].astype(float)
     assert winding(points, skull).max() < 0.5
@@ -208,7 +208,7 @@ def test_the_mandible_may_follow_the_lower_teeth(opening: float):
         k = data["expression_names"].tolist().index("jawOpen")
         jaw_open = 10.0 * data["expression_q"][k].astype(float) * data["expression_scale"][k]
     posed = HEAD.vertices_mm + (opening - 0.3) * jaw_open[HEAD.ict_vertices]
-    teeth = np.unique(HEAD.triangles[HEAD.triangles_of("lower teeth")])
+    teeth = HEAD.vertices_of("lower teeth")
     before, after = HEAD.vertices_mm[teeth].astype(float), posed[teeth]
     u, _, vt = np.linalg.svd((before - before.mean(0)).T @ (after - after.mean(0)))
     mandible = (SKULL.vertices_mm[SKULL.vertices_of("mandible")] - before.mean(0)) @ u @ vt + after.mean(0)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from anymark import AnymarkError, Camera, Crop, Window
 from anymark.canonical import CanonicalHead
-from anymark.detect.camera import FACING
+from anymark.canonical.frame import FACING
 from anymark.engine.shots import angles, turned
 
 HEAD = CanonicalHead.load().vertices_mm[::20].astype(float)

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from anymark import AnymarkError, Camera, Crop, Detector, Landmarks, Layout, Window
-from anymark.detect.camera import FACING
+from anymark.canonical.frame import FACING
 from anymark.detect.model import Network
 from tests.detect.synthetic import (
     LOGIT,

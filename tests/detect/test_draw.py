@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from anymark import Camera, Crop, Landmarks, Layout, Window, draw
-from anymark.detect.camera import FACING
+from anymark.canonical.frame import FACING
 from anymark.detect.draw import point_colours
 
 PHOTO = np.full((200, 300, 3), 90, np.uint8)

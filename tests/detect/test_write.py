@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from anymark import AnymarkError, Camera, Crop, Landmarks, Layout, Window
-from anymark.detect.camera import FACING
+from anymark.canonical.frame import FACING
 from anymark.detect.files import output_names, photos
 from anymark.detect.write import Found, csv_file, json_file, write_found, write_image
 from anymark.files import atomic, check_targets, write_json

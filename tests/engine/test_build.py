@@ -229,7 +229,7 @@ def test_another_recipes_data_is_not_overwritten(place: Place, built: list[Sampl
 
 
 def test_held_out_photos_are_not_drawn_for_training(place: Place, built: list[Sample]) -> None:
-    from anymark.evaluate.photo_files import read_labels
+    from anymark.photo_files import read_labels
 
     train = set()
     for source in RECIPE.sources:

@@ -13,8 +13,8 @@ from anymark.canonical import CanonicalHead, load_layout
 from anymark.engine.fits import Fitter, eye_distance, fit_photos
 from anymark.engine.heads import canonical_rig
 from anymark.errors import AnymarkError
-from anymark.evaluate.photo_files import PhotoLabels, read_labels
 from anymark.fit import Rig
+from anymark.photo_files import PhotoLabels, read_labels
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from anymark.canonical import CanonicalHead
+from anymark.canonical.frame import FACING
 from anymark.canonical.meshes import vertex_normals
 from anymark.engine.hair import Cap
 from anymark.engine.procedural import procedural_subject
@@ -15,7 +16,6 @@ from anymark.engine.render import Renderer
 from anymark.engine.repose import Picture, Shot, Stage
 from anymark.engine.shots import turned
 from anymark.engine.texture import Atlas, Source
-from anymark.fit import FACING
 
 SIDE, FOCAL = 192, 450.0
 PRINCIPAL = np.array([SIDE / 2, SIDE / 2])
@@ -25,8 +25,8 @@ PLACE = np.array([0.0, 0.0, 900.0])
 def test_hair_rises_from_the_hairline_and_nowhere_else(head: CanonicalHead, atlas: Atlas) -> None:
     raised = Cap(atlas).raised(head.vertices_mm, 20.0)
     moved = np.linalg.norm(raised - head.vertices_mm, axis=1)
-    scalp = np.unique(head.triangles[head.triangles_of("scalp")])
-    face = np.unique(head.triangles[head.triangles_of("face")])
+    scalp = head.vertices_of("scalp")
+    face = head.vertices_of("face")
     assert moved[face].max() == 0
     assert 12 < moved[scalp].max() < 30
     top = head.vertices_mm[:, 1].argmax()
@@ -88,7 +88,7 @@ def test_drawn_people_differ_and_have_brows_and_lips(head: CanonicalHead, atlas:
 
     def mean(colour: np.ndarray, name: str) -> np.ndarray:
         inside = np.zeros(len(head.vertices_mm))
-        inside[np.unique(head.triangles[head.triangles_of(name)])] = 1
+        inside[head.vertices_of(name)] = 1
         return colour[atlas.at(inside) > 0.9].mean(0)
 
     tones = []

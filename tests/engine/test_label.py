@@ -27,7 +27,7 @@ from anymark.engine.label import CROP_PX, CROP_SCALE, Crop, Label, Skipped, aver
 from anymark.engine.label_set import Parts, copies, groups, splits
 from anymark.engine.teacher import FaceMesh, load_teacher
 from anymark.errors import AnymarkError
-from anymark.evaluate.photo_files import CROPS, LABELS, PhotoTar, read_labels, read_npz
+from anymark.photo_files import CROPS, LABELS, PhotoTar, read_labels, read_npz
 
 LAYOUT = load_layout("mediapipe478")
 FLIP = LAYOUT.flip

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from anymark.canonical import CanonicalHead
+from anymark.canonical.frame import FACING
 from anymark.canonical.meshes import vertex_normals
 from anymark.engine.light import Environment
 from anymark.engine.marks import Marks, paint
@@ -21,7 +22,6 @@ from anymark.engine.render import Renderer
 from anymark.engine.repose import Shot, Stage
 from anymark.engine.shots import turned
 from anymark.engine.texture import Atlas, Source, bake
-from anymark.fit import FACING
 
 SIDE, FOCAL = 256, 900.0
 PRINCIPAL = np.array([SIDE / 2, SIDE / 2])

@@ -20,7 +20,7 @@ class Drawing(Studio):
 
     def __init__(self) -> None:
         head = CanonicalHead.load()
-        self._face = np.unique(head.triangles[head.triangles_of("face")])
+        self._face = head.vertices_of("face")
 
     def draw(self, taken: Taken, config: ShotConfig, rng: np.random.Generator) -> Draw:
         gaze = rng.normal(0, 0.3, 2) if rng.random() < 0.5 else None

@@ -11,7 +11,8 @@ import pytest
 savemat = pytest.importorskip("scipy.io").savemat
 
 from anymark.canonical import load_layout  # noqa: E402
-from anymark.detect.camera import FACING, Camera  # noqa: E402
+from anymark.canonical.frame import FACING  # noqa: E402
+from anymark.detect.camera import Camera  # noqa: E402
 from anymark.errors import AnymarkError  # noqa: E402
 from anymark.evaluate.aflw2000_3d import (  # noqa: E402
     POSE,

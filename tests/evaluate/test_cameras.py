@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from anymark.canonical.frame import FACING
 from anymark.cli import main
-from anymark.detect.camera import FACING, Camera
+from anymark.detect.camera import Camera
 from anymark.engine.samples import Sample, write_shard
 from anymark.engine.shots import turned
 from anymark.evaluate.cameras import camera_errors

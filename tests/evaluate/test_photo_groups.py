@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from anymark.canonical import load_layout
-from anymark.detect.camera import FACING
-from anymark.evaluate.photo_groups import CHEEKS, GREY, lab, skin_lab, tone, yaw_deg
+from anymark.canonical.frame import FACING
+from anymark.canonical.posed import yaw_deg
+from anymark.evaluate.photo_groups import CHEEKS, GREY, lab, skin_lab, tone
 
 FACE_MM = load_layout("mediapipe478").points_mm[:468].astype(np.float64)
 

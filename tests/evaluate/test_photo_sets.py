@@ -12,8 +12,8 @@ from PIL import Image
 
 from anymark.canonical import Layout, load_layout
 from anymark.errors import AnymarkError
-from anymark.evaluate.photo_files import PhotoTar, read_card, read_labels
 from anymark.evaluate.photo_sets import FACELAB_ANNOTATED, face_mesh, read_facelab189, read_photos
+from anymark.photo_files import PhotoTar, read_card, read_labels
 
 
 def write_source(

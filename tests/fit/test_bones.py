@@ -24,7 +24,7 @@ def test_the_canonical_heads_bones_are_its_own() -> None:
 
 def test_the_mandible_moves_rigidly_with_the_lower_teeth() -> None:
     head, skull = CanonicalHead.load(), Skull.load()
-    teeth = np.unique(head.triangles[head.triangles_of("lower teeth")])
+    teeth = head.vertices_of("lower teeth")
     turn, shift = exponential(np.array([[0.25, 0.05, -0.03]]))[0], np.array([1.0, -6.0, -3.0])
     posed = head.vertices_mm.copy()
     posed[teeth] = posed[teeth] @ turn.T + shift

@@ -61,7 +61,7 @@ def test_layout_lies_where_the_rig_has_the_points(ict: Rig) -> None:
 def test_fits_of_faces_have_their_ears_where_they_are_seen(ict: Rig) -> None:
     """Of photos that place_face_mesh.py took the inclination of heads from: what it found is in the fit."""
     from anymark.engine.heads import canonical_rig
-    from anymark.evaluate.photo_files import read_labels
+    from anymark.photo_files import read_labels
 
     if not (SHARED / "photos").is_dir():
         pytest.skip("needs ../shared/photos")

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from anymark.canonical.frame import FACING
 from anymark.errors import AnymarkError
-from anymark.fit import FACING, Camera, Eye, Points, Rig, Settings, aim_eyes, fit, turned_eyes
+from anymark.fit import Camera, Eye, Points, Rig, Settings, aim_eyes, fit, turned_eyes
 from anymark.fit.problem import exponential, logarithm
 from tests.conftest import SHARED
 
@@ -228,7 +229,7 @@ def test_ict_facekit_is_a_head_in_our_frame(ict: Rig) -> None:
 
 
 def test_real_photos_are_fitted_closely(ict: Rig) -> None:
-    from anymark.evaluate.photo_files import read_labels
+    from anymark.photo_files import read_labels
 
     folder = SHARED / "photos" / "faker"
     if not folder.is_dir():

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from anymark.fit import FACING, Camera, Rig, Settings, fit
+from anymark.canonical.frame import FACING
+from anymark.fit import Camera, Rig, Settings, fit
 from anymark.fit.residual import residual_weights, spread_mm, unexplained
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from anymark.canonical.frame import FACING
 from anymark.errors import AnymarkError
-from anymark.fit import FACING, Camera, Rig, Settings, Smoothness, fit, fit_person
+from anymark.fit import Camera, Rig, Settings, Smoothness, fit, fit_person
 from anymark.fit.problem import exponential
 
 FRAMES = 16

@@ -32,9 +32,9 @@ from anymark.engine.hdr import read_hdr
 from anymark.engine.samples import read_shards, write_shard
 from anymark.engine.tracked_clips import TrackedClip
 from anymark.evaluate.mat_files import read_arrays
-from anymark.evaluate.photo_files import read_npz
 from anymark.learn.train.recipe import load_recipe
 from anymark.learn.train.weights import read_weights
+from anymark.photo_files import read_npz
 from anymark.video import open_video
 from anymark.video.exr import read_exr
 from anymark.video.track import Track

@@ -22,7 +22,7 @@ from anymark.detect.image import open_photo
 from anymark.engine.samples import read_shards
 from anymark.engine.tracked_clips import TrackedClip
 from anymark.errors import AnymarkError
-from anymark.evaluate.photo_files import read_npz
+from anymark.photo_files import read_npz
 from anymark.video.track import Track
 
 READERS: dict[str, Callable[[Path], Any]] = {

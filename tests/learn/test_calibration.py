@@ -9,8 +9,8 @@ import pytest
 import torch
 from scipy.special import expit
 
+from anymark.canonical.frame import FACING
 from anymark.engine.samples import write_shard
-from anymark.fit import FACING
 from anymark.learn.train.landmarks import LandmarkTask, look_at, predict_photos
 from anymark.learn.train.recipe import LandmarkData, LandmarkRecipe
 from anymark.learn.train.tasks import calibrate, calibrate_visible
@@ -56,7 +56,7 @@ def test_scaled_sigmas_are_as_large_as_errors_where_they_were_measured(photo_roo
 def test_photos_set_aside_are_calibrated_on_and_not_learned_from(
     photo_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("anymark.evaluate.photo_files.SET_ASIDE", 2)
+    monkeypatch.setattr("anymark.photo_files.SET_ASIDE", 2)
     task = untrained(photo_root, {})
     for learned, aside in zip(task.sampler.sets, task.aside, strict=True):
         assert learned.photos.source == aside.photos.source

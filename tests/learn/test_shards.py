@@ -12,10 +12,10 @@ import torch
 from torch import Generator, Tensor, nn
 
 from anymark.canonical import CanonicalHead, load_layout
+from anymark.canonical.frame import FACING
 from anymark.engine.samples import INDEX, Sample, write_shard
 from anymark.errors import AnymarkError
 from anymark.files import write_json
-from anymark.fit import FACING
 from anymark.learn.data.geometry import (
     NO_AUGMENTATION,
     GeometryConfig,

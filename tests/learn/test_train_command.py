@@ -88,7 +88,7 @@ def test_another_recipes_run_is_refused(workplace: Path, photo_root: Path, capsy
         ("tiny.toml", "empty", (), "empty/faker/labels.npz: no such file"),
         ("tiny.toml", "", ("--limit", "0"), "--limit 0: must be at least 1"),
         ("tiny.toml", "", ("--devices", "0"), "--accelerator cpu --devices 0: "),
-        ("tiny.toml", "", ("--out", "tiny.toml"), "tiny.toml: cannot be a run's folder"),
+        ("tiny.toml", "", ("--out", "tiny.toml"), "tiny.toml: cannot write"),
         ("init.toml", "", (), "train.init: no such file: gone.safetensors"),
     ],
 )

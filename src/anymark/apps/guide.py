@@ -8,7 +8,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from anymark.apps.look import over, shaded
 from anymark.canonical import CanonicalHead, Layout
-from anymark.detect.camera import FACING, Camera
+from anymark.canonical.frame import FACING
+from anymark.detect.camera import Camera
 from anymark.detect.landmarks import Landmarks
 from anymark.detect.visibility import Surface
 from anymark.detect.window import Window, crop

@@ -117,10 +117,7 @@ def _within() -> tuple[tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]], ...]
     head = CanonicalHead.load()
     parts = [(("upper teeth", "lower teeth", "gums", "tongue"), ("upper lip", "lower lip"))]
     parts += [((f"{side} eye",), (f"{side} eyelids",)) for side in ("right", "left")]
-    return tuple(
-        (np.unique(head.triangles[head.triangles_of(*inner)]), np.unique(head.triangles[head.triangles_of(*outer)]))
-        for inner, outer in parts
-    )
+    return tuple((head.vertices_of(*inner), head.vertices_of(*outer)) for inner, outer in parts)
 
 
 def check_head(landmarks: Landmarks) -> None:

@@ -1,5 +1,7 @@
 """Which point of mediapipe478 is which, for all that is measured on the face mesh."""
 
+FACE_MESH_LAYOUT = "mediapipe478"
+
 FACE_MESH_POINTS = 468
 """The first points of mediapipe478, without the irises. Their box is the face's box, which windows are defined by."""
 

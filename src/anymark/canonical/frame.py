@@ -16,6 +16,9 @@ CUBE_CENTRE_MM = (0.0, -20.0, 20.0)
 CUBE_SIDE_MM = 400.0
 """Side of the unit cube in millimetres; the same along all axes, so that `uvw` keeps angles."""
 
+FACING = np.diag([1.0, -1.0, -1.0])
+"""R_camera_head of a head that looks into the camera: x right, y down, z forward against x left, y up, z out."""
+
 
 def mm_to_uvw(points_mm: npt.ArrayLike) -> npt.NDArray[np.float64]:
     """Head frame in millimetres (..., 3) -> unit cube (..., 3). The head lies inside [0, 1]."""

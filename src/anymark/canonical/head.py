@@ -74,6 +74,14 @@ class CanonicalHead:
                 raise AnymarkError(f"no region named {name!r}; there are {', '.join(self.regions)}")
         return np.unique(np.concatenate([self.regions[name] for name in names])).astype(np.int32)
 
+    def vertices_of(self, *names: str) -> npt.NDArray[np.int32]:
+        """Ascending ids of the vertices of any of the regions; those on a border are of all that meet there.
+
+        Raises:
+            AnymarkError: there is no region of that name.
+        """
+        return np.unique(self.triangles[self.triangles_of(*names)]).astype(np.int32)
+
     def areas_mm2(self) -> npt.NDArray[np.float64]:
         """(T,) area of each triangle in square millimetres."""
         a, b, c = np.moveaxis(self.vertices_mm[self.triangles].astype(np.float64), 1, 0)

@@ -7,7 +7,9 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
+from anymark.canonical.face_mesh import FACE_MESH_LAYOUT, FACE_MESH_POINTS
 from anymark.canonical.files import load_layout
+from anymark.canonical.frame import FACING
 from anymark.canonical.head import CanonicalHead, closest_on_surface
 from anymark.canonical.skull import Skull
 
@@ -52,3 +54,13 @@ def _on_head(layout: str) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float64
     head = CanonicalHead.load()
     found = head.closest_point(load_layout(layout).points_mm)
     return head.triangles[found.triangles], found.barycentric
+
+
+def yaw_deg(xyz_px: npt.NDArray[np.float64]) -> float:
+    """How far a face is turned to its own left, from its points (468, 3) in pixels with depth, smaller is nearer: the
+    rotation that lays the canonical face on them best (Kabsch 1976)."""
+    canonical = load_layout(FACE_MESH_LAYOUT).points_mm[:FACE_MESH_POINTS].astype(np.float64)
+    u, _, vt = np.linalg.svd((canonical - canonical.mean(0)).T @ (xyz_px - xyz_px.mean(0)))
+    turn = vt.T @ np.diag([1, 1, np.sign(np.linalg.det(vt.T @ u.T))]) @ u.T
+    head = FACING @ turn
+    return float(np.degrees(np.arctan2(-head[2, 0], head[2, 2])))

@@ -14,9 +14,8 @@ from tyro.conf import UseAppendAction, arg
 from anymark.commands.demo import astronaut
 from anymark.errors import AnymarkError
 from anymark.evaluate import bench
-from anymark.evaluate.benchmark import shared_folder
 from anymark.evaluate.timing import Request, Timing
-from anymark.files import check_targets, check_writable, write_json
+from anymark.files import check_targets, check_writable, shared_folder, write_json
 
 DEFAULT_MODEL = "small"
 

@@ -21,13 +21,13 @@ from anymark.canonical import Layout
 from anymark.commands.detect import DEFAULT_OUT
 from anymark.commands.following import Following, complain_of_frames, progress
 from anymark.commands.on_heads import Pixels, Place
-from anymark.commands.said import complain, make_folder
+from anymark.commands.said import complain
 from anymark.detect.camera import Camera
 from anymark.detect.detector import Detector
 from anymark.detect.files import MARK
 from anymark.detect.points import as_layout
 from anymark.errors import AnymarkError
-from anymark.files import atomic, check_file, reading
+from anymark.files import atomic, check_file, make_folder, reading
 from anymark.video import Frame, Track, Video
 from anymark.video.sequence import ImageSequence, plain_stem
 from anymark.video.write import check_drawing, write_video

@@ -41,7 +41,7 @@ class Build:
         """
         from anymark.engine.build import Place, build
         from anymark.engine.data_recipe import load_data_recipe
-        from anymark.evaluate.benchmark import shared_folder
+        from anymark.files import shared_folder
 
         if self.processes < 1:
             raise AnymarkError(f"--processes {self.processes}: must be at least 1")

@@ -6,8 +6,8 @@ import hashlib
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 from tyro.conf import Positional, arg
 
 from anymark.errors import AnymarkError
-from anymark.files import alone_in, cannot_write
+from anymark.files import alone_in
 from anymark.signals import stopped_by_sigterm
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class Label:
         detector = Detector(search_px=self.search_px)
         detector.load()
         settings = {"one_face": self.one_face, "least_px": self.least_px, "search_px": self.search_px}
-        with _working_in(self.out):
+        with alone_in(self.out):
             parts = Parts(self.out, {"teacher": teacher.name, **settings})
             return self._label(paths, problems, detector, teacher, parts)
 
@@ -154,16 +154,6 @@ def _deep(folder: str) -> list[Path]:
     if not found:
         raise AnymarkError(f"{folder}: no images in this folder")
     return found
-
-
-@contextmanager
-def _working_in(folder: Path) -> Iterator[None]:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise cannot_write(folder, error) from None
-    with alone_in(folder):
-        yield
 
 
 def _digest(path: Path) -> str:

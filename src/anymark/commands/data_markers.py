@@ -11,7 +11,6 @@ from typing import Annotated
 import numpy as np
 from tyro.conf import OmitArgPrefixes, OmitSubcommandPrefixes, arg, subcommand
 
-from anymark.commands.said import make_folder
 from anymark.engine.marker_sets import (
     HELD_OUT,
     MARKED,
@@ -30,7 +29,7 @@ from anymark.engine.marker_sets import (
 )
 from anymark.engine.samples import Sample, finished_shards, read_shards
 from anymark.errors import AnymarkError
-from anymark.evaluate.benchmark import shared_folder
+from anymark.files import make_folder, shared_folder
 from anymark.tables import check_numbers
 
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from tyro.conf import Positional, arg
 
 from anymark.commands.on_pairs import WithDense
-from anymark.commands.said import complain, make_folder
+from anymark.commands.said import complain
 from anymark.detect.dense import DenseNetwork
 from anymark.detect.detector import Detector
 from anymark.detect.files import unique
@@ -20,6 +20,7 @@ from anymark.detect.model import Model
 from anymark.engine.tracked_clips import SUFFIX, track_clip
 from anymark.engine.tracks import TrackerName, load_tracker
 from anymark.errors import AnymarkError
+from anymark.files import make_folder
 from anymark.signals import stopped_by_sigterm
 from anymark.video import open_video
 from anymark.video.sequence import plain_stem

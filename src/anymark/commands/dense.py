@@ -17,14 +17,14 @@ from anymark.apps.maps import coloured, rgba_of, save_maps
 from anymark.commands.detect import DEFAULT_OUT, expand, show_progress
 from anymark.commands.on_heads import Place
 from anymark.commands.on_pairs import WithDense, largest_head
-from anymark.commands.said import complain, make_folder
+from anymark.commands.said import complain
 from anymark.detect.dense import LEAST_HEAD, DenseMap
 from anymark.detect.embed import Dense
 from anymark.detect.files import unique
 from anymark.detect.image import load_image
 from anymark.detect.write import write_image
 from anymark.errors import AnymarkError
-from anymark.files import reading
+from anymark.files import make_folder, reading
 from anymark.signals import stopped_by_sigterm
 from anymark.video.exr import check_openexr, write_exr
 from anymark.video.sequence import plain_stem

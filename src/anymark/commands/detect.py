@@ -17,7 +17,7 @@ from tyro.conf import Positional, UseAppendAction, arg
 from anymark.canonical import Layout
 from anymark.commands.asked import asked_layout
 from anymark.commands.models import detector_of, only_template
-from anymark.commands.said import complain, make_folder
+from anymark.commands.said import complain
 from anymark.detect.camera import Camera
 from anymark.detect.dense import DENSE
 from anymark.detect.detector import Detector, Head
@@ -31,7 +31,7 @@ from anymark.detect.mesh import check_mesh_path
 from anymark.detect.model import kind_of
 from anymark.detect.write import Found, csv_file, json_file, write_found, write_image
 from anymark.errors import AnymarkError
-from anymark.files import check_targets, check_writable
+from anymark.files import check_targets, check_writable, make_folder
 from anymark.signals import stopped_by_sigterm
 
 DEFAULT_OUT = Path("anymark-out")

@@ -29,7 +29,7 @@ class Export:
 
     def run(self) -> int:
         """Export, and print the model folder. Returns the exit code."""
-        from anymark.evaluate.benchmark import shared_folder
+        from anymark.files import shared_folder
         from anymark.learn.train.loop import RECIPE
         from anymark.learn.train.recipe import MarkerRecipe, load_recipe
         from anymark.learn.train.tasks import check_run, export_run

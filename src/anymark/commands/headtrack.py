@@ -16,13 +16,11 @@ from anymark.canonical import Layout, load_layout
 from anymark.commands.capture import FitsRig, drawing_of, lens_of, longest
 from anymark.commands.following import progress
 from anymark.commands.on_heads import Place
-from anymark.commands.said import make_folder
 from anymark.detect.dense import DENSE
 from anymark.detect.embed import Dense
 from anymark.detect.window import Window
 from anymark.errors import AnymarkError
-from anymark.evaluate.benchmark import shared_folder
-from anymark.files import check_file
+from anymark.files import check_file, make_folder, shared_folder
 from anymark.fit import Rig
 from anymark.video import Track, Video
 from anymark.video.sequence import plain_stem

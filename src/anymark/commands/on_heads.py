@@ -19,12 +19,13 @@ from anymark.canonical import Layout, load_layout
 from anymark.canonical.files import HEAD
 from anymark.commands.detect import DEFAULT_OUT, expand
 from anymark.commands.following import Following, complain_of_frames
-from anymark.commands.said import complain, make_folder
+from anymark.commands.said import complain
 from anymark.detect.detector import Detector
 from anymark.detect.files import MARK, SUFFIXES, unique
 from anymark.detect.image import identified, load_image
 from anymark.detect.landmarks import Landmarks
 from anymark.errors import AnymarkError
+from anymark.files import make_folder
 from anymark.video import Frame, Track, Video
 from anymark.video.sequence import ImageSequence, is_pattern, plain_stem
 from anymark.video.smoothing import Smoothing

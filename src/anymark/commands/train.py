@@ -36,7 +36,7 @@ class Train:
 
     def run(self) -> int:
         """Train, and print the last held-out metrics. Returns the exit code: 130 for a run that was stopped."""
-        from anymark.evaluate.benchmark import shared_folder
+        from anymark.files import shared_folder
         from anymark.learn.train.loop import Stopped, fit
         from anymark.learn.train.recipe import MarkerRecipe, load_recipe
         from anymark.learn.train.tasks import build_task

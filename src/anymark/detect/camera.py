@@ -12,11 +12,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from anymark.canonical.frame import FACING
 from anymark.detect.window import Crop
 from anymark.errors import AnymarkError
-
-FACING = np.diag([1.0, -1.0, -1.0])
-"""The head's x left, y up, z out of the face against the camera's x right, y down, z forward."""
 
 VECTOR = 13
 """Numbers of a crop's camera: R_camera_head row by row, t_camera_head_mm, focal length in half sides of the crop."""

@@ -11,7 +11,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from anymark.canonical.face_mesh import EYE_CORNERS, FACE_MESH_POINTS
+from anymark.canonical.face_mesh import EYE_CORNERS, FACE_MESH_LAYOUT, FACE_MESH_POINTS
 from anymark.detect.boxes import check_box, check_boxes, one_a_face
 from anymark.detect.camera import Camera
 from anymark.detect.dense import DenseMap, DenseNetwork
@@ -26,8 +26,6 @@ from anymark.detect.round_trip import Refiner
 from anymark.detect.visibility import Surface
 from anymark.detect.window import Crop, Window, cut
 from anymark.errors import AnymarkError
-
-FACE_LAYOUT = "mediapipe478"
 
 FAR = 0.25
 """A crop that lies farther from its window, as `_apart` says, is looked at again."""
@@ -100,7 +98,7 @@ class Head:
             AnymarkError: no such layout, points that are not (N, 3) finite numbers, or an answer that is not finite.
         """
         layout = as_layout(points).seen_from(self.camera.seen_from)
-        known = layout is as_layout(FACE_LAYOUT)
+        known = layout is as_layout(FACE_MESH_LAYOUT)
         found = self.face if known else self.landmarker.landmarks(self.code, self.camera_vector, layout)
         landmarks = Landmarks(
             layout=layout,
@@ -339,7 +337,7 @@ class Detector:
         crop: Crop,
         score: float,
     ) -> Head:
-        face = self.landmarker.landmarks(code, camera, as_layout(FACE_LAYOUT))
+        face = self.landmarker.landmarks(code, camera, as_layout(FACE_MESH_LAYOUT))
         box, roll = face_box(crop.to_image(face.xy).astype(np.float64))
         sigma = float(np.median(face.sigma[:FACE_MESH_POINTS])) * crop.side_px / 2
         unsureness = sigma / float((box[2:] - box[:2]).max())

@@ -98,6 +98,8 @@ def open_picture(path: Path | str) -> Image.Image:
     """
 
     def decode(image: Image.Image) -> Image.Image:
+        if image.width * image.height > 2 * (Image.MAX_IMAGE_PIXELS or 0):  # Pillow's own limit, of JPEGs too
+            raise _too_large(str(path))
         try:
             image.load()
         except Exception as error:  # Pillow's readers raise whatever they stumble over
@@ -160,9 +162,13 @@ def _open_file(name: str, file: BinaryIO) -> Image.Image:
     except UnidentifiedImageError:
         raise AnymarkError(f"{name}: not an image (cannot identify)") from None
     except Image.DecompressionBombError:
-        raise AnymarkError(f"{name}: too large ({2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels is the limit)") from None
+        raise _too_large(name) from None
     except Exception as error:  # Pillow's readers raise whatever they stumble over
         raise _damaged(name, error) from None
+
+
+def _too_large(name: str) -> AnymarkError:
+    return AnymarkError(f"{name}: too large ({2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels is the limit)")
 
 
 def _damaged(name: str, error: Exception) -> AnymarkError:

@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from anymark.canonical import Layout
-from anymark.canonical.frame import CUBE_CENTRE_MM
-from anymark.detect.camera import FACING, Camera
+from anymark.canonical.frame import CUBE_CENTRE_MM, FACING
+from anymark.detect.camera import Camera
 from anymark.detect.image import Source, open_photo
 from anymark.detect.landmarks import Landmarks
 from anymark.detect.model import Model

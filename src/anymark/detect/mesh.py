@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from anymark.canonical import CanonicalHead
-from anymark.detect.camera import FACING, Camera
+from anymark.canonical.frame import FACING
+from anymark.detect.camera import Camera
 from anymark.errors import AnymarkError
 from anymark.files import atomic
 

@@ -30,9 +30,9 @@ from anymark.engine.render import Renderer
 from anymark.engine.samples import ENGINE, INDEX, RECIPE, Sample, count_samples, write_shard
 from anymark.engine.studio import Studio
 from anymark.errors import AnymarkError
-from anymark.evaluate.photo_files import LABELS, PhotoLabels, read_labels
-from anymark.files import alone_in, cannot_write, write_json
+from anymark.files import alone_in, read_json, reading, write_json
 from anymark.fit import Fit, Rig
+from anymark.photo_files import LABELS, PhotoLabels, read_labels
 from anymark.signals import deaf_to_interrupts
 
 Array = npt.NDArray[np.floating]
@@ -89,10 +89,6 @@ def build(recipe: DataRecipe, place: Place, processes: int, progress: Progress |
         AnymarkError: `place.out` holds another recipe's data or another process is at work in it, something is missing,
             or a shard cannot be written.
     """
-    try:
-        place.out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise cannot_write(place.out, error) from None
     with alone_in(place.out):
         return _build(recipe, place, processes, progress or (lambda *_: None))
 
@@ -233,10 +229,8 @@ def _left_out(path: Path) -> Counter[str]:
     """
     if not path.exists():
         return Counter()
-    try:
-        return Counter({str(reason): int(count) for reason, count in json.loads(path.read_text("utf-8")).items()})
-    except (OSError, ValueError, AttributeError, TypeError) as error:
-        raise AnymarkError(f"{path}: not what a shard left out ({error})") from None
+    with reading(path, "what a shard left out"):
+        return Counter({str(reason): int(count) for reason, count in read_json(path, "what a shard left out").items()})
 
 
 class _Worker:
@@ -336,8 +330,8 @@ def _claim(recipe: DataRecipe, place: Place) -> None:
     out, kept = place.out, place.out / RECIPE
     if kept.exists() and any(out.glob("shard-*.tar")):
         try:
-            same = json.loads(kept.read_text("utf-8")) == content
-        except (OSError, ValueError):
+            same = read_json(kept, "a recipe") == content
+        except AnymarkError:
             same = False
         if not same:
             raise AnymarkError(

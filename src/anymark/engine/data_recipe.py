@@ -9,7 +9,7 @@ from typing import Literal
 from anymark.engine.samples import COARSE
 from anymark.engine.shots import PRESETS, ShotConfig
 from anymark.errors import AnymarkError
-from anymark.evaluate.photo_files import Split
+from anymark.photo_files import Split
 from anymark.tables import ABOVE_0, check_numbers, from_table, read_toml
 
 

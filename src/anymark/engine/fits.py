@@ -13,13 +13,13 @@ import numpy as np
 import numpy.typing as npt
 
 from anymark.canonical import CanonicalHead, load_layout
-from anymark.canonical.face_mesh import CLOSING, FACE_MESH_POINTS, FACE_OVAL, IRISES, OUTER_EYES
+from anymark.canonical.face_mesh import CLOSING, FACE_MESH_LAYOUT, FACE_MESH_POINTS, FACE_OVAL, IRISES, OUTER_EYES
 from anymark.engine.samples import ENGINE
 from anymark.errors import AnymarkError
-from anymark.evaluate.photo_files import FACE_MESH_LAYOUT, PhotoLabels, Split, read_npz
 from anymark.files import atomic
 from anymark.fit import Camera, Fit, Rig, aim_eyes, fit, turned_eyes
 from anymark.fit.residual import residual_weights, spread_mm, unexplained
+from anymark.photo_files import PhotoLabels, Split, read_npz
 
 Array = npt.NDArray[np.floating]
 Index = npt.NDArray[np.integer]

@@ -12,12 +12,11 @@ import numpy.typing as npt
 from PIL import Image
 
 from anymark.canonical import CanonicalHead, mm_to_uvw
-from anymark.canonical.face_mesh import FACE_MESH_POINTS
+from anymark.canonical.face_mesh import FACE_MESH_LAYOUT, FACE_MESH_POINTS
 from anymark.canonical.posed import points_on
 from anymark.engine.mesh import Mesh
 from anymark.engine.render import Renderer
 from anymark.engine.samples import Sample, read_shards
-from anymark.evaluate.photo_files import FACE_MESH_LAYOUT
 
 Pixels = npt.NDArray[np.uint8]
 

@@ -19,11 +19,11 @@ def canonical_rig(rig: Rig, head: CanonicalHead) -> Rig:
     ids = head.ict_vertices
     eyes = []
     for side in ("right", "left"):
-        ball = np.unique(head.triangles[head.triangles_of(f"{side} eye")]).astype(np.int32)
-        iris = np.unique(head.triangles[head.triangles_of(f"{side} iris")]).astype(np.int32)
+        ball = head.vertices_of(f"{side} eye")
+        iris = head.vertices_of(f"{side} iris")
         offset = head.vertices_mm[iris, :2] - head.vertices_mm[iris, :2].mean(0)
         radius = np.hypot(*offset.T)
         eyes.append(Eye(ball, iris[radius > 0.9 * radius.max()]))
-    parts = {name: np.unique(head.triangles[head.triangles_of(name)]).astype(np.int32) for name in head.part_names}
+    parts = {name: head.vertices_of(name) for name in head.part_names}
     shapes = rig.identity_mm[:, ids], rig.expression_mm[:, ids]
     return Rig(rig.neutral_mm[ids], *shapes, rig.expression_names, head.triangles, parts, {}, (eyes[0], eyes[1]))

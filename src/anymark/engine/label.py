@@ -16,13 +16,13 @@ import numpy.typing as npt
 from PIL import Image
 
 from anymark.canonical import load_layout
-from anymark.canonical.face_mesh import FACE_MESH_POINTS, OUTER_EYES
+from anymark.canonical.face_mesh import FACE_MESH_LAYOUT, FACE_MESH_POINTS, OUTER_EYES
 from anymark.detect.detector import Detector
 from anymark.detect.image import Photo
 from anymark.detect.locate import Box
 from anymark.detect.window import Window, crop
 from anymark.engine.teacher import Teacher
-from anymark.evaluate.photo_files import BAD_LABEL_SD, FACE_MESH_LAYOUT
+from anymark.photo_files import BAD_LABEL_SD
 
 CROP_SCALE = 2.5
 """Sides of the face's box in a side of its crop, and of a look."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import os
 import tarfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,8 +20,8 @@ import numpy.typing as npt
 
 from anymark.engine.label import THUMB_PX, Crop, Skipped
 from anymark.errors import AnymarkError
-from anymark.evaluate.photo_files import CROPS, LABELS, SPLIT_CODE, read_npz
-from anymark.files import atomic, write_json
+from anymark.files import atomic, make_folder, read_json, write_json
+from anymark.photo_files import CROPS, LABELS, SPLIT_CODE, read_npz
 
 SAME_PICTURE = 0.97
 """Faces whose thumbs correlate more are one picture, of which the largest is kept."""
@@ -53,13 +52,10 @@ class Parts:
     def __init__(self, out: Path, settings: dict[str, str | float | bool]) -> None:
         self._folder = out / PARTS
         path = self._folder / _SETTINGS
-        try:
-            before = json.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
+        if not path.exists():
             self._start(out, path, settings)
             return
-        except (OSError, ValueError) as error:
-            raise AnymarkError(f"{path}: cannot be read ({error})") from None
+        before = read_json(path, "settings of anymark data label")
         for key, value in settings.items():
             if before.get(key) != value:
                 raise AnymarkError(
@@ -70,10 +66,7 @@ class Parts:
     def _start(self, out: Path, path: Path, settings: dict[str, str | float | bool]) -> None:
         if (out / LABELS).exists() or (out / CROPS).exists():
             raise AnymarkError(f"{out}: holds a photo set that was not made here, or whose {PARTS} is gone")
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise AnymarkError(f"{out}: cannot write ({(error.strerror or str(error)).lower()})") from None
+        make_folder(self._folder)
         write_json(path, settings)
 
     def __contains__(self, digest: str) -> bool:

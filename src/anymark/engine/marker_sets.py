@@ -16,7 +16,7 @@ from PIL import Image
 
 from anymark.arrays import open_arrays
 from anymark.canonical import CanonicalHead, load_layout
-from anymark.canonical.face_mesh import FACE_MESH_POINTS
+from anymark.canonical.face_mesh import FACE_MESH_LAYOUT, FACE_MESH_POINTS
 from anymark.canonical.posed import points_on
 from anymark.detect.template import Template
 from anymark.detect.window import Crop, Window, crop
@@ -28,7 +28,6 @@ from anymark.engine.marks import LINES, PAINTED, painted_lines
 from anymark.engine.pixels import to_display
 from anymark.engine.samples import Sample
 from anymark.errors import AnymarkError
-from anymark.evaluate.photo_files import FACE_MESH_LAYOUT
 from anymark.files import atomic
 from anymark.fit.problem import exponential
 

@@ -35,8 +35,8 @@ class Thing:
 
 def glasses(head: CanonicalHead, vertices_mm: Array, rng: np.random.Generator) -> list[Thing]:
     """Frames before the eyes of a posed head (V, 3), with temples to the ears and, for some, dark lenses."""
-    eyes = [vertices_mm[np.unique(head.triangles[head.triangles_of(f"{s} eye")])].mean(0) for s in ("right", "left")]
-    nose = vertices_mm[np.unique(head.triangles[head.triangles_of("nose")])]
+    eyes = [vertices_mm[head.vertices_of(f"{s} eye")].mean(0) for s in ("right", "left")]
+    nose = vertices_mm[head.vertices_of("nose")]
     bridge = nose[nose[:, 1] > np.quantile(nose[:, 1], 0.8), 2].max()
     wide, tall = rng.uniform(22, 31), rng.uniform(15, 25)
     power, thick = rng.uniform(2, 6), rng.uniform(0.8, 3.0)
@@ -59,7 +59,7 @@ def glasses(head: CanonicalHead, vertices_mm: Array, rng: np.random.Generator) -
     middle = np.mean(inner, 0) + np.array([0.0, 3.0, 2.0])
     parts.append(tube(np.stack([inner[0], middle, inner[1]]), thick))
     for side, centre in zip(("right", "left"), centres, strict=True):
-        ear = vertices_mm[np.unique(head.triangles[head.triangles_of(f"{side} ear")])]
+        ear = vertices_mm[head.vertices_of(f"{side} ear")]
         hook = np.array([ear[:, 0].mean(), ear[:, 1].max() - 8, ear[:, 2].mean() + 5])
         out = np.sign(centre[0])
         start = centre + np.array([out * wide, 5.0, -(((centre[0] + out * wide) / 60) ** 2) * 9])

@@ -85,5 +85,5 @@ def _region(atlas: Atlas, name: str) -> Floats:
     """(N,) 1 within a region, 0 beside it, with a soft edge."""
     head = atlas.head
     inside = np.zeros(len(head.vertices_mm), np.float32)
-    inside[np.unique(head.triangles[head.triangles_of(name)])] = 1
+    inside[head.vertices_of(name)] = 1
     return atlas.at(inside)

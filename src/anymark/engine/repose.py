@@ -167,12 +167,12 @@ class Stage:
         self._ids = np.concatenate([atlas.triangles, painted])
         self._eyes = {}
         for side in ("right", "left"):
-            iris = np.unique(head.triangles[head.triangles_of(f"{side} iris")])
+            iris = head.vertices_of(f"{side} iris")
             self._eyes[names.index(f"{side} eye")] = head.vertices_mm[iris, :2].mean(0)
         self._plain = np.array([PLAIN.get(name, (0.5, 0.5, 0.5)) for name in names], np.float32)
         part = np.zeros(len(head.vertices_mm), np.int64)
         part[self._painted[0].ravel()] = np.repeat(self._painted[1], 3)
-        self._face = np.unique(head.triangles[head.triangles_of("face")])
+        self._face = head.vertices_of("face")
         self._hollow = [i for i, name in enumerate(names) if not name.endswith("ear")]
         self._skin_parts = np.array([name in PARTS for name in names])
         self._mouth = [names.index(name) for name in MOUTH]

@@ -37,7 +37,7 @@ from anymark.arrays import MOST_BYTES, load_arrays
 from anymark.detect.image import identified
 from anymark.engine.lens import Lens
 from anymark.errors import AnymarkError
-from anymark.files import atomic, reading
+from anymark.files import atomic, read_json, reading
 
 ENGINE = 7
 """Counts on whenever the same recipe gives other samples: no data set is begun by one and finished by another."""
@@ -161,18 +161,16 @@ def read_index(folder: Path) -> dict[str, Any]:
     Raises:
         AnymarkError: there is no data set, or it is not finished.
     """
-    try:
-        index = json.loads((folder / INDEX).read_text("utf-8"))
+    if not (folder / INDEX).exists():
+        begun = any(folder.glob("shard-*.tar"))
+        reason = "not finished: run its anymark data build again" if begun else "no data set of anymark data build"
+        raise AnymarkError(f"{folder}: {reason}")
+    with reading(folder / INDEX, "an index of shards"):
+        index = read_json(folder / INDEX, "an index of shards")
         shards = [str(name) for name in index["shards"]]
         if any(Path(name).name != name for name in shards):
             raise ValueError("a shard is in another folder")
         return {**index, "shards": shards, "samples": int(index["samples"])}
-    except FileNotFoundError:
-        begun = any(folder.glob("shard-*.tar"))
-        reason = "not finished: run its anymark data build again" if begun else "no data set of anymark data build"
-        raise AnymarkError(f"{folder}: {reason}") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise AnymarkError(f"{folder / INDEX}: not an index of shards ({error})") from None
 
 
 def count_samples(path: Path) -> int:

@@ -9,7 +9,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from anymark.fit import FACING, Rig
+from anymark.canonical.frame import FACING
+from anymark.fit import Rig
 from anymark.fit.problem import exponential, logarithm
 from anymark.tables import ABOVE_0, check_ends, check_numbers
 

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from anymark.canonical import CanonicalHead
 from anymark.canonical.face_mesh import IRISES
+from anymark.canonical.frame import FACING
 from anymark.canonical.meshes import vertex_normals
 from anymark.engine.fits import Fitted, Fitter
 from anymark.engine.hdr import HELD_OUT_PANORAMAS, read_hdr
@@ -30,9 +31,9 @@ from anymark.engine.samples import Sample
 from anymark.engine.shots import Draw, ShotConfig, angles, draw_shot, moved, seen_from
 from anymark.engine.texture import Atlas, Source
 from anymark.errors import AnymarkError
-from anymark.evaluate.photo_files import CROPS, PhotoTar
-from anymark.fit import FACING, aim_eyes, posed_bones, rest_bones, turned_eyes
+from anymark.fit import aim_eyes, posed_bones, rest_bones, turned_eyes
 from anymark.fit.problem import exponential
+from anymark.photo_files import CROPS, PhotoTar
 
 Array = npt.NDArray[np.floating]
 
@@ -111,7 +112,7 @@ class Studio:
         load_hands(assets)
         self._tars = {source: PhotoTar(photos / source / CROPS, fitted.labels.names) for source, fitted in sets.items()}
         self._renderers: dict[tuple[int, int], Renderer] = {}
-        self._face = np.unique(self.head.triangles[self.head.triangles_of("face")])
+        self._face = self.head.vertices_of("face")
 
     def renderer(self, width: int, height: int) -> Renderer:
         """One for each size of picture; photos come in many sizes, so the one not used for longest is closed."""

@@ -22,9 +22,9 @@ from anymark.engine.render import Renderer
 from anymark.engine.shots import PRESETS, frame, turned
 from anymark.engine.studio import Studio
 from anymark.errors import AnymarkError
-from anymark.evaluate.photo_files import read_labels
 from anymark.evaluate.timing import Timing, measure
 from anymark.fit import Rig
+from anymark.photo_files import read_labels
 
 SET, HEADS, RENDER_PX, SAMPLE_PX = "sfhq_t2i", 32, 384, 256
 

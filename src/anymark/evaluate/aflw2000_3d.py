@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from anymark.apps.annotations import first_centre_to_px
 from anymark.canonical import load_layout
-from anymark.detect.camera import FACING
+from anymark.canonical.frame import FACING
 from anymark.errors import AnymarkError
 from anymark.evaluate.benchmark import (
     Array,

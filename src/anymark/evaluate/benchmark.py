@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -190,20 +189,6 @@ class BoxRule:
 
     def __call__(self, box_px: Array) -> Array:
         return box_px + self.offsets * np.tile(box_px[2:] - box_px[:2], 2)
-
-
-def shared_folder(given: Path | None, name: str, option: str) -> Path:
-    """A folder of shared data: the one given, else `name` beside $ANYMARK_ASSETS, else ../shared/`name`.
-
-    Raises:
-        AnymarkError: there is no such folder.
-    """
-    if given is None:
-        assets = Path(os.environ.get("ANYMARK_ASSETS") or "../shared/assets")
-        given = assets if name == "assets" else assets.parent / name
-    if not given.is_dir():
-        raise AnymarkError(f"{given}: no such folder (give {option})")
-    return given
 
 
 def stored_pixels(path: Path) -> npt.NDArray[np.uint8]:

@@ -63,7 +63,7 @@ def captured_errors(
 ) -> dict[str, Array]:
     """Landmarks and views -> (T, F) distances of the face's vertices from the true ones, millimetres."""
     head = CanonicalHead.load()
-    face = np.unique(head.triangles[head.triangles_of("face")])
+    face = head.vertices_of("face")
     middle = len(shot.cameras) // 2
     true = np.stack([sample.vertices_mm[face] for sample in shot.cameras[middle]]).astype(np.float64)
     out: dict[str, Array] = {}

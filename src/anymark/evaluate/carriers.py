@@ -20,13 +20,12 @@ import numpy.typing as npt
 from anymark.apps.correspond import Finder
 from anymark.apps.pixels import sampled
 from anymark.canonical import load_layout
-from anymark.canonical.face_mesh import FACE_MESH_POINTS
+from anymark.canonical.face_mesh import FACE_MESH_LAYOUT, FACE_MESH_POINTS
 from anymark.canonical.files import HEAD
 from anymark.detect.dense import LEAST_HEAD, DenseMap
 from anymark.detect.detector import Head
 from anymark.detect.window import crop
 from anymark.errors import AnymarkError
-from anymark.evaluate.photo_files import FACE_MESH_LAYOUT
 
 Array = npt.NDArray[np.float64]
 Floats = npt.NDArray[np.float32]

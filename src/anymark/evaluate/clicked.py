@@ -62,7 +62,7 @@ def read_clips(folder: Path) -> Iterator[Clip]:
         AnymarkError: no finished data set there, a damaged shard, or samples that are no renders.
     """
     head = CanonicalHead.load()
-    skin = np.unique(head.triangles[head.triangles_of(*SKIN)])
+    skin = head.vertices_of(*SKIN)
     samples = read_shards(finished_shards(folder))
     rng = np.random.default_rng(_SEED)
     for name, group in groupby(samples, key=lambda sample: sample.key.rpartition("-")[0]):

@@ -14,10 +14,9 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from anymark.canonical.face_mesh import FACE_MESH_POINTS
+from anymark.canonical.face_mesh import FACE_MESH_LAYOUT, FACE_MESH_POINTS
 from anymark.detect.detector import Detector, Head
 from anymark.engine.teacher import FaceMesh
-from anymark.evaluate.photo_files import FACE_MESH_LAYOUT
 from anymark.video import Frame, Tracker
 
 Array = npt.NDArray[np.float64]

@@ -66,7 +66,7 @@ def tracked_errors(
 
 def _against(found: Capture, rig: RigOnHead, frames: Sequence[Sample]) -> dict[str, Array]:
     head = CanonicalHead.load()
-    face = np.unique(head.triangles[head.triangles_of("face")])
+    face = head.vertices_of("face")
     pose, away = [], []
     for i, sample in enumerate(frames):
         pose.append(float(turned_by_deg(found.R_world_head[i], np.array(sample.record["R_camera_head"]))))

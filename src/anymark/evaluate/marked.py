@@ -49,7 +49,7 @@ def carried_errors(first: Sample, second: Sample, detector: Detector, seed: int 
     they are, which nobody knows of a real dot.
     """
     head = CanonicalHead.load()
-    face = np.unique(head.triangles[head.triangles_of("face")])
+    face = head.vertices_of("face")
     both = face[first.visible[face] & second.visible[face]]
     if not len(both):
         return {"picked": np.zeros(0), "canonical": np.zeros(0)}

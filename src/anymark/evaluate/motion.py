@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from anymark.canonical import Layout, load_layout
-from anymark.canonical.face_mesh import FACE_MESH_POINTS, OUTER_EYES
+from anymark.canonical.face_mesh import FACE_MESH_LAYOUT, FACE_MESH_POINTS, OUTER_EYES
 from anymark.canonical.posed import points_on
 from anymark.engine.samples import INDEX, Sample, finished_shards, read_shards
 from anymark.errors import AnymarkError
@@ -24,7 +24,6 @@ from anymark.evaluate.benchmark import points_box
 from anymark.evaluate.contestants import RATE
 from anymark.evaluate.following import SMOOTHINGS, Followed
 from anymark.evaluate.metrics import point_distances
-from anymark.evaluate.photo_files import FACE_MESH_LAYOUT
 from anymark.evaluate.report import Detail
 from anymark.evaluate.samples import check_render
 from anymark.evaluate.temporal import acceleration, flicker, high_pass, velocity

@@ -7,10 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from anymark.canonical import load_layout
-from anymark.canonical.face_mesh import FACE_MESH_POINTS
-from anymark.detect.camera import FACING
-from anymark.evaluate.photo_files import FACE_MESH_LAYOUT
+from anymark.canonical.posed import yaw_deg
 from anymark.evaluate.report import Detail
 from anymark.evaluate.samples import YAWS_DEG
 from anymark.evaluate.score import Scores
@@ -52,16 +49,6 @@ def _grouped(title: str, scores: Scores, groups: Sequence[str], names: Sequence[
             mean, median = (found.mean(), np.median(found)) if len(found) else (np.nan, np.nan)
             rows[name] = {"n": len(nme), "missed": len(nme) - len(found), "NME": float(mean), "P50": float(median)}
     return Detail(title, rows, percent=True)
-
-
-def yaw_deg(xyz_px: Array) -> float:
-    """How far a face is turned to its own left, from its points (468, 3) in pixels with depth, smaller is nearer: the
-    rotation that lays the canonical face on them best (Kabsch 1976)."""
-    canonical = load_layout(FACE_MESH_LAYOUT).points_mm[:FACE_MESH_POINTS].astype(np.float64)
-    u, _, vt = np.linalg.svd((canonical - canonical.mean(0)).T @ (xyz_px - xyz_px.mean(0)))
-    turn = vt.T @ np.diag([1, 1, np.sign(np.linalg.det(vt.T @ u.T))]) @ u.T
-    head = FACING @ turn
-    return float(np.degrees(np.arctan2(-head[2, 0], head[2, 2])))
 
 
 def skin_lab(pixels: npt.NDArray[np.uint8], points_px: Array) -> Array:

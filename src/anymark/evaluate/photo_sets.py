@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from anymark.canonical import Layout, load_layout
-from anymark.canonical.face_mesh import FACE_MESH_POINTS, OUTER_EYES
+from anymark.canonical.face_mesh import FACE_MESH_LAYOUT, FACE_MESH_POINTS, OUTER_EYES
 from anymark.errors import AnymarkError
 from anymark.evaluate.benchmark import (
     Benchmark,
@@ -19,7 +19,7 @@ from anymark.evaluate.benchmark import (
     stored_pixels,
 )
 from anymark.evaluate.metrics import box_size, point_pair_distance
-from anymark.evaluate.photo_files import CROPS, FACE_MESH_LAYOUT, PhotoLabels, PhotoTar, Split, read_labels, read_npz
+from anymark.photo_files import CROPS, PhotoLabels, PhotoTar, Split, read_labels, read_npz
 
 SOURCES = ("faker", "sfhq", "sfhq_t2i", "congress")
 """The sets with held-out photos."""

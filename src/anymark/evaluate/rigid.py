@@ -28,7 +28,7 @@ def true_points(sample: Sample) -> Array:
     head = CanonicalHead.load()
     teeth = points_on(sample.vertices_mm, "teeth")
     half = len(teeth) // 2
-    balls = [sample.vertices_mm[np.unique(head.triangles[head.triangles_of(eye)])] for eye in EYES]
+    balls = [sample.vertices_mm[head.vertices_of(eye)] for eye in EYES]
     skull, mandible = (points_on_bones(sample.bones_mm, body) for body in ("skull", "mandible"))
     return np.concatenate([skull, teeth[:half], mandible, teeth[half:], *balls]).astype(np.float64)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from anymark.canonical import load_layout
-from anymark.canonical.face_mesh import FACE_MESH_POINTS, OUTER_EYES
+from anymark.canonical.face_mesh import FACE_MESH_LAYOUT, FACE_MESH_POINTS, OUTER_EYES
 from anymark.canonical.files import HEAD
 from anymark.canonical.posed import points_on
 from anymark.detect.detector import Detector
@@ -19,7 +19,6 @@ from anymark.engine.shots import angles
 from anymark.errors import AnymarkError
 from anymark.evaluate.benchmark import Benchmark, Face, points_box
 from anymark.evaluate.metrics import box_size, point_pair_distance
-from anymark.evaluate.photo_files import FACE_MESH_LAYOUT
 
 Complete = Callable[[Sample, Face], Face | str]
 """Adds to a face what else its sample knows, or says in words why the sample is left out."""

@@ -13,12 +13,12 @@ from PIL import Image, ImageDraw
 from anymark.apps.partition import Partition
 from anymark.apps.segment import INNER_LIPS, segment
 from anymark.canonical import CanonicalHead
+from anymark.canonical.face_mesh import FACE_MESH_LAYOUT
 from anymark.canonical.head import closest_on_surface
 from anymark.canonical.posed import points_on
 from anymark.detect.detector import Detector
 from anymark.engine.samples import COARSE, Sample, finished_shards, read_index, read_shards
 from anymark.evaluate.benchmark import spread
-from anymark.evaluate.photo_files import FACE_MESH_LAYOUT
 from anymark.evaluate.report import Detail
 from anymark.evaluate.samples import check_render, true_window
 

@@ -30,10 +30,10 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from anymark.canonical.face_mesh import FACE_MESH_LAYOUT
 from anymark.detect.detector import Detector
 from anymark.engine.teacher import FaceMesh
 from anymark.errors import AnymarkError
-from anymark.evaluate.photo_files import FACE_MESH_LAYOUT
 from anymark.evaluate.timing import Timing
 from anymark.video import Frame, Tracker, open_video
 

@@ -16,13 +16,12 @@ import numpy as np
 import numpy.typing as npt
 
 from anymark.canonical import Layout, load_layout
-from anymark.canonical.face_mesh import FACE_MESH_POINTS
+from anymark.canonical.face_mesh import FACE_MESH_LAYOUT, FACE_MESH_POINTS
 from anymark.canonical.files import HEAD
 from anymark.canonical.posed import points_on
 from anymark.detect.landmarks import Landmarks
 from anymark.engine.samples import Sample
 from anymark.evaluate.benchmark import Array, Benchmark, Face
-from anymark.evaluate.photo_files import FACE_MESH_LAYOUT
 from anymark.evaluate.report import Detail
 from anymark.evaluate.samples import check_render, read_samples
 from anymark.evaluate.score import Scores

@@ -18,7 +18,7 @@ from anymark.exports.opencv import write_cameras
 from anymark.exports.plain import write_pts, write_whole
 from anymark.exports.shot import Shot, find, of_pictures, select
 from anymark.exports.usd import write_scene
-from anymark.files import check_file
+from anymark.files import check_file, make_folder
 from anymark.video.track import Track
 from anymark.video.write import write_csv
 
@@ -178,7 +178,7 @@ def export(
     if first is None:
         first = int(track.pts[0]) if of_pictures(track) and not kind.counts else kind.first
     if kind.folder:
-        _make(path)
+        make_folder(path)
     kind.write(path, Shot(track, first, mesh, pinned, reference))
 
 
@@ -203,13 +203,6 @@ def check_target(path: Path, kind: Format, made: Path | None = None) -> None:
     if path.suffix.lower() != suffix:
         raise AnymarkError(f"{path}: files of {kind.name} end in {suffix}")
     check_file(path, made)
-
-
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(exist_ok=True)
-    except OSError as error:
-        raise AnymarkError(f"{folder}: cannot write ({(error.strerror or str(error)).lower()})") from None
 
 
 def _corners(track: Track, corners: Sequence[int | str] | None) -> tuple[int, ...]:

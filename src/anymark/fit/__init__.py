@@ -2,13 +2,12 @@
 
 from anymark.fit.bones import posed_bones, rest_bones
 from anymark.fit.eyes import aim_eyes, turned_eyes
-from anymark.fit.problem import FACING, Camera, Settings
+from anymark.fit.problem import Camera, Settings
 from anymark.fit.rig import Eye, Points, Rig
 from anymark.fit.sequence import Smoothness, fit_person
 from anymark.fit.solve import Fit, fit
 
 __all__ = [
-    "FACING",
     "Camera",
     "Eye",
     "Fit",

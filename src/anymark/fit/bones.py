@@ -56,7 +56,7 @@ def _carried() -> tuple[Index, npt.NDArray[np.float32], Index, Index]:
     """Ids of the head's vertices that carry the bones and their weights (B, those); ids of the lower teeth's vertices,
     and of the mandible's among the bones'."""
     head, skull = CanonicalHead.load(), Skull.load()
-    ids = {name: np.unique(head.triangles[head.triangles_of(name)]) for name in _AROUND}
+    ids = {name: head.vertices_of(name) for name in _AROUND}
     around = np.unique(np.concatenate(list(ids.values())))[::_EVERY]
     weights = extension_weights(head.vertices_mm[around], skull.vertices_mm)
     return around, weights, ids["lower teeth"], skull.vertices_of("mandible")

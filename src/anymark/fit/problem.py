@@ -14,9 +14,6 @@ import numpy.typing as npt
 Array = npt.NDArray[np.floating]
 Bools = npt.NDArray[np.bool_]
 
-FACING = np.diag([1.0, -1.0, -1.0])
-"""R_camera_head of a head that looks into the camera: x right, y down, z forward against x left, y up, z out."""
-
 POSE = 6
 """Unknowns before the coefficients."""
 

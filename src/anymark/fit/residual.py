@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from anymark.canonical.frame import FACING
 from anymark.canonical.kriging import matern
-from anymark.fit.problem import FACING, POSE, Settings, skew
+from anymark.fit.problem import POSE, Settings, skew
 from anymark.fit.rig import Points, Rig
 
 Array = npt.NDArray[np.floating]

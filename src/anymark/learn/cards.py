@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from anymark.engine.samples import RECIPE
 from anymark.errors import AnymarkError
-from anymark.evaluate.photo_files import CARD_KEYS, LABELS, read_card
+from anymark.files import read_json
 from anymark.learn.data.heads import FACES, WHOLE
 from anymark.learn.data.photos import DATA_CARDS
+from anymark.photo_files import CARD_KEYS, LABELS, read_card
 
 PANORAMAS = {"what": "light and backgrounds, by Poly Haven", "licence": "CC0"}
 HANDS = {"what": "hands, WebXR input profiles", "licence": "MIT, (c) 2019 Amazon"}
@@ -47,9 +47,9 @@ def shard_entries(
     entries: list[dict[str, str]] = []
     for folder in folders:
         try:
-            recipe = json.loads((Path(folder) / RECIPE).read_text("utf-8"))
+            recipe = read_json(Path(folder) / RECIPE, "a recipe")
             preset, sources = recipe["preset"], list(recipe["sources"])
-        except (OSError, ValueError, KeyError, TypeError):
+        except (AnymarkError, KeyError, TypeError):
             raise AnymarkError(f"{folder}: no data set of anymark data build (no {RECIPE} of one)") from None
         found = data_entries(photos, sources, known_sources)
         if preset != "photos":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +10,10 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
+from anymark.detect.model import CARD_FORMATS
 from anymark.errors import AnymarkError
 from anymark.learn.cards import PANORAMAS, data_entries, stated
-from anymark.learn.export import OPSET, model_folder, write_card
+from anymark.learn.export import export_graph, model_folder, write_card
 from anymark.learn.models.locator import MULTIPLE, Locator, local_maxima
 from anymark.learn.train.locator import LocatorTask
 from anymark.learn.train.recipe import WEIGHTS, LocatorRecipe
@@ -44,20 +44,8 @@ def export_locator(model: Locator, path: Path) -> None:
     example = torch.zeros(2, 5 * MULTIPLE, 4 * MULTIPLE, 3, dtype=torch.uint8)
     rows, columns = (torch.export.Dim(name, min=1, max=256) for name in ("rows", "columns"))
     batch = torch.export.Dim("batch", min=1, max=1024)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the exporter warns of its own deprecations
-        program = torch.onnx.export(
-            ExportedLocator(model).eval(),
-            (example,),
-            input_names=["image"],
-            output_names=["score", "geometry"],
-            dynamic_shapes={"image": {0: batch, 1: MULTIPLE * rows, 2: MULTIPLE * columns}},
-            opset_version=OPSET,
-            dynamo=True,
-            verbose=False,
-        )
-        assert program is not None
-        program.save(path, external_data=False)
+    shapes = {"image": {0: batch, 1: MULTIPLE * rows, 2: MULTIPLE * columns}}
+    export_graph(ExportedLocator(model), {"image": example}, ["score", "geometry"], shapes, path)
 
 
 def difference_px(model: Locator, path: Path, images: UInt8[np.ndarray, "B H W 3"]) -> float:
@@ -103,7 +91,7 @@ def export_locator_run(
         write_card(
             folder,
             {
-                "format": 1,
+                "format": CARD_FORMATS["locator"],
                 "kind": "locator",
                 "name": name,
                 "threshold": threshold,

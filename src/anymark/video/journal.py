@@ -24,7 +24,7 @@ import numpy as np
 
 from anymark.canonical import Layout
 from anymark.errors import AnymarkError
-from anymark.files import LOCK, alone_in, cannot_write, write_json
+from anymark.files import LOCK, alone_in, cannot_write, make_folder, write_json
 from anymark.video.frames import Frame, Video
 from anymark.video.rows import Rows, row_dtype, to_rows
 from anymark.video.track import Track
@@ -62,7 +62,7 @@ class Journal:
         self._files: list[FileIO] = []
         self._alone = ExitStack()
         with _writing(folder):
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
             if not (folder / _RUN).exists() and any(not path.name.startswith(".") for path in folder.iterdir()):
                 raise AnymarkError(f"{folder}: holds something else; remove it, or write elsewhere with --out")
             self._alone.enter_context(alone_in(folder))

@@ -14,10 +14,10 @@ from anymark.commands.eval.measurement import Measured, Measurement
 from anymark.detect.dense import DENSE, DenseNetwork
 from anymark.detect.model import Model
 from anymark.errors import AnymarkError
-from anymark.evaluate.benchmark import shared_folder
 from anymark.evaluate.metrics import mean_error, quantile
 from anymark.evaluate.photo_sets import FACELAB_ANNOTATED, FACELAB_REGIONS, read_facelab189
 from anymark.evaluate.report import Detail
+from anymark.files import shared_folder
 
 
 @dataclass(kw_only=True)

@@ -14,6 +14,7 @@ from anymark.commands.detect import show_progress
 from anymark.commands.eval.measurement import Measured, Measurement
 from anymark.engine.samples import read_index
 from anymark.evaluate.captured import capture_details, capture_rate, captured_errors, read_shots
+from anymark.files import shared_folder
 from anymark.fit import Rig
 
 
@@ -23,12 +24,12 @@ class Capture(Measurement):
 
     shards: Positional[Annotated[Path, arg(metavar="SHARDS")]]
     """Folder of a data set of preset sequences with three cameras: one of held-out photos, to be fair."""
-    assets: Annotated[Path, arg(metavar="DIR")] = Path("../shared/assets")
-    """Folder that holds ict_facekit/."""
+    assets: Annotated[Path | None, arg(metavar="DIR")] = None
+    """Folder that holds ict_facekit/; ../shared/assets by default, or $ANYMARK_ASSETS."""
 
     def measure(self) -> Measured:
         """See `anymark.evaluate.captured`."""
-        rig = ict_on_head(Rig.load_ict(self.assets))
+        rig = ict_on_head(Rig.load_ict(shared_folder(self.assets, "assets", "--assets DIR")))
         detector = self.detector()
         found = []
         done, total = 0, read_index(self.shards)["samples"]

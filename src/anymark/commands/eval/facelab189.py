@@ -9,8 +9,9 @@ from typing import Annotated
 from tyro.conf import arg
 
 from anymark.commands.eval.evaluation import Evaluation
-from anymark.evaluate.benchmark import Benchmark, shared_folder
+from anymark.evaluate.benchmark import Benchmark
 from anymark.evaluate.photo_sets import read_facelab189
+from anymark.files import shared_folder
 
 
 @dataclass(kw_only=True)

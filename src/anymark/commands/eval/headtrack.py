@@ -14,7 +14,7 @@ from anymark.commands.eval.measurement import Measured, Measurement
 from anymark.detect.dense import DENSE, DenseNetwork
 from anymark.detect.model import Model
 from anymark.engine.samples import read_index
-from anymark.evaluate.benchmark import shared_folder
+from anymark.files import shared_folder
 from anymark.fit import Rig
 
 

@@ -9,11 +9,12 @@ from typing import Annotated, Literal
 from tyro.conf import arg
 
 from anymark.commands.eval.evaluation import Evaluation
-from anymark.evaluate.benchmark import Benchmark, shared_folder
+from anymark.evaluate.benchmark import Benchmark
 from anymark.evaluate.photo_groups import by_tone, by_yaw
 from anymark.evaluate.photo_sets import read_photos
 from anymark.evaluate.report import Detail
 from anymark.evaluate.score import Scores
+from anymark.files import shared_folder
 
 
 @dataclass(kw_only=True)

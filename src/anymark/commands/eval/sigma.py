@@ -10,9 +10,9 @@ import numpy as np
 from tyro.conf import arg
 
 from anymark.commands.eval.measurement import Measured, Measurement, of_faces
-from anymark.evaluate.benchmark import shared_folder
 from anymark.evaluate.photo_sets import read_photos
 from anymark.evaluate.sigma import errors_over_sigma, normalised_error, sigma_details
+from anymark.files import shared_folder
 
 
 @dataclass(kw_only=True)

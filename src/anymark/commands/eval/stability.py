@@ -14,10 +14,11 @@ from anymark.commands.eval.measurement import Measured, Measurement
 from anymark.detect.files import photos
 from anymark.detect.image import load_image
 from anymark.errors import AnymarkError
-from anymark.evaluate.benchmark import shared_folder, spread
+from anymark.evaluate.benchmark import spread
 from anymark.evaluate.contestants import Rival, contestants, version_of
 from anymark.evaluate.photo_sets import read_photos
 from anymark.evaluate.stability import Still, stability, stability_details
+from anymark.files import shared_folder
 
 MODES = {"each picture by itself": False, "followed from picture to picture": True}
 

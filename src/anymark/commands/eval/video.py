@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from tyro.conf import Positional, arg
 
 from anymark.canonical import load_layout
+from anymark.canonical.face_mesh import FACE_MESH_LAYOUT
 from anymark.commands.detect import show_progress
 from anymark.commands.eval.measurement import Measured, Measurement
 from anymark.detect.detector import Detector
@@ -28,7 +29,6 @@ from anymark.evaluate.motion import (
     sequence_details,
     sequence_numbers,
 )
-from anymark.evaluate.photo_files import FACE_MESH_LAYOUT
 from anymark.evaluate.report import Detail
 from anymark.video import open_video
 

@@ -13,14 +13,13 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from anymark.canonical import CanonicalHead
-from anymark.canonical.face_mesh import FACE_MESH_POINTS
+from anymark.canonical.face_mesh import FACE_MESH_LAYOUT, FACE_MESH_POINTS
 from anymark.canonical.frame import CUBE_SIDE_MM, uvw_to_mm
 from anymark.canonical.posed import points_on
 from anymark.detect.prior import no_prior
 from anymark.engine.samples import COARSE, NOTHING, Sample, finished_shards, quantised, read_index, read_shards
 from anymark.engine.tracked_clips import SUFFIX, TrackedClip
 from anymark.errors import AnymarkError
-from anymark.evaluate.photo_files import FACE_MESH_LAYOUT
 from anymark.learn.data.priors import read_priors
 
 HAIR, NO_HEAD, UNKNOWN = 12, 13, 255

@@ -12,10 +12,10 @@ from jaxtyping import Float
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
-from anymark.canonical.face_mesh import EYE_CORNERS, FACE_MESH_POINTS
+from anymark.canonical.face_mesh import EYE_CORNERS, FACE_MESH_LAYOUT, FACE_MESH_POINTS
 from anymark.errors import AnymarkError
-from anymark.evaluate.photo_files import FACE_MESH_LAYOUT, PhotoTar, read_npz
 from anymark.learn.data.photos import PhotoSet
+from anymark.photo_files import PhotoTar, read_npz
 
 WHOLE = "whole"
 """Name of the folder of whole photos; a recipe's source `whole-congress` is the part of it that congress gave."""

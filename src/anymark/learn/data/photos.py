@@ -1,4 +1,4 @@
-"""Labelled crops of heads in memory: photo sets (`anymark.evaluate.photo_files`) as tensors of one size."""
+"""Labelled crops of heads in memory: photo sets (`anymark.photo_files`) as tensors of one size."""
 
 from __future__ import annotations
 
@@ -16,15 +16,14 @@ from jaxtyping import Float, Int, UInt8
 from PIL import Image
 from torch import Tensor
 
-from anymark.canonical.face_mesh import FACE_MESH_POINTS
+from anymark.canonical.face_mesh import FACE_MESH_LAYOUT, FACE_MESH_POINTS
 from anymark.canonical.files import HEAD
-from anymark.canonical.posed import points_on
+from anymark.canonical.posed import points_on, yaw_deg
 from anymark.detect.detector import face_box
 from anymark.detect.window import Window
 from anymark.errors import AnymarkError
-from anymark.evaluate.photo_files import CROPS, FACE_MESH_LAYOUT, PhotoLabels, PhotoTar, Split, read_labels
-from anymark.evaluate.photo_groups import yaw_deg
 from anymark.files import atomic
+from anymark.photo_files import CROPS, PhotoLabels, PhotoTar, Split, read_labels
 
 DATA_CARDS = {
     "faker": {"what": "AI-made portraits", "licence": "CC0"},

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 import sys
-import zipfile
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from jaxtyping import Float16, UInt8
 
+from anymark.arrays import open_arrays
 from anymark.detect.detector import Detector
 from anymark.detect.model import Model
 from anymark.detect.prior import CHANNELS, STRIDE, no_prior, prior_of
@@ -54,10 +54,10 @@ def read_priors(
 def _read(path: Path, model: str, of: npt.NDArray[np.integer]) -> npt.NDArray[np.float16] | None:
     """What is kept of this model and of these pictures, or of these and more; None if that is not all, or damaged."""
     try:
-        with open(path, "rb") as raw, np.load(raw) as file:
+        with open_arrays(path, "priors") as file:
             if str(file["model"]) == model and np.array_equal(file["of"][: len(of)], of):
                 return file["priors"][: len(of)]
-    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile):
+    except AnymarkError:
         pass
     return None
 

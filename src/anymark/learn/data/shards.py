@@ -16,12 +16,11 @@ import numpy.typing as npt
 import torch
 
 from anymark.canonical import CanonicalHead, load_layout
-from anymark.canonical.face_mesh import FACE_MESH_POINTS
+from anymark.canonical.face_mesh import FACE_MESH_LAYOUT, FACE_MESH_POINTS
 from anymark.canonical.files import HEAD
 from anymark.canonical.posed import points_on, points_on_bones
 from anymark.engine.samples import Sample, finished_shards, read_index, read_shards
 from anymark.errors import AnymarkError
-from anymark.evaluate.photo_files import FACE_MESH_LAYOUT
 from anymark.learn.data.photos import PhotoSet
 
 

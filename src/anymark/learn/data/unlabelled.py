@@ -10,7 +10,7 @@ import torch
 from anymark.detect.detector import Detector
 from anymark.detect.files import photos
 from anymark.detect.image import open_photo
-from anymark.detect.window import Crop, Window, crop
+from anymark.detect.window import Crop, Window, cut
 from anymark.engine.samples import COARSE, NOTHING
 from anymark.errors import AnymarkError
 from anymark.learn.data.dense_sets import UNKNOWN, DenseSet, no_priors, spread_table
@@ -43,7 +43,7 @@ def load_unlabelled(folder: Path, *, window_scale: float, weight: float = 1.0, p
         inside = Crop(square.affine())
         corners = np.array([[0, 0], photo.full_size_px]), heads[0].box_px.reshape(2, 2)
         shown, box = ((inside.to_crop(np.asarray(each, np.float64)) + 1) * (SIDE_PX / 2) for each in corners)
-        squares.append(crop(photo.pixels, square, SIDE_PX).transpose(2, 0, 1))
+        squares.append(cut(photo, [square], SIDE_PX)[0].transpose(2, 0, 1))
         boxes.append(box.ravel())
         valid.append(np.clip(shown, 0, SIDE_PX).ravel())
     if not squares:

@@ -14,11 +14,10 @@ from jaxtyping import Float
 from torch import Generator, Tensor, nn
 
 from anymark.canonical import Layout, load_layout
-from anymark.canonical.face_mesh import FACE_MESH_POINTS, OUTER_EYES
+from anymark.canonical.face_mesh import FACE_MESH_LAYOUT, FACE_MESH_POINTS, OUTER_EYES
 from anymark.canonical.files import HEAD
 from anymark.canonical.posed import points_on
 from anymark.errors import AnymarkError
-from anymark.evaluate.photo_files import FACE_MESH_LAYOUT
 from anymark.learn.data.backgrounds import load_backgrounds, panorama_folder
 from anymark.learn.data.geometry import (
     NO_AUGMENTATION,

@@ -21,7 +21,7 @@ from safetensors.torch import save
 from torch import Generator, Tensor, nn
 
 from anymark.errors import AnymarkError
-from anymark.files import alone_in, atomic, cannot_write, remove_partial
+from anymark.files import alone_in, atomic, cannot_write, make_folder, remove_partial
 from anymark.learn.train.log import Log
 from anymark.learn.train.recipe import WEIGHTS, TrainConfig, find_init
 from anymark.learn.train.weights import start_from
@@ -144,7 +144,7 @@ def fit(
         _check_recipe(out, recipe_text)
     elif config.init is not None:
         start_from(task.model, find_init(config.init, recipe_folder))
-    _make_folder(out)
+    make_folder(out)
     fabric = _fabric(accelerator, devices, config)
     fabric.launch()
     try:
@@ -240,13 +240,6 @@ def _check_recipe(out: Path, recipe_text: str) -> None:
     kept = out / RECIPE
     if kept.exists() and kept.read_text(encoding="utf-8", errors="replace") != recipe_text:
         raise AnymarkError(f"{out}: holds a run of another recipe; choose another --out, or delete it")
-
-
-def _make_folder(out: Path) -> None:
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise AnymarkError(f"{out}: cannot be a run's folder ({error.strerror})") from error
 
 
 def _agree(fabric: Fabric, *wanted: bool) -> tuple[bool, ...]:

@@ -16,8 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from anymark.canonical import load_layout
-from anymark.canonical.face_mesh import FACE_MESH_POINTS
-from anymark.evaluate.photo_files import FACE_MESH_LAYOUT
+from anymark.canonical.face_mesh import FACE_MESH_LAYOUT, FACE_MESH_POINTS
 from anymark.learn.data.geometry import compose, to_photo, to_window
 from anymark.learn.data.landmarks import Batch
 from anymark.learn.models.camera import START_FOCAL, crop_cameras

@@ -16,13 +16,12 @@ from scipy.special import expit
 from torch import Tensor
 
 from anymark.canonical import load_layout
-from anymark.canonical.face_mesh import FACE_MESH_POINTS
+from anymark.canonical.face_mesh import FACE_MESH_LAYOUT, FACE_MESH_POINTS
 from anymark.canonical.files import HEAD
 from anymark.detect.camera import Camera
 from anymark.detect.visibility import Surface
 from anymark.detect.window import Crop
 from anymark.errors import AnymarkError
-from anymark.evaluate.photo_files import FACE_MESH_LAYOUT
 from anymark.learn.cards import data_entries, shard_entries
 from anymark.learn.data.geometry import identity
 from anymark.learn.data.landmarks import LandmarkSet

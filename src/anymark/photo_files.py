@@ -25,7 +25,7 @@ from PIL import Image
 
 from anymark.arrays import open_arrays
 from anymark.canonical import load_layout
-from anymark.canonical.face_mesh import FACE_MESH_POINTS
+from anymark.canonical.face_mesh import FACE_MESH_LAYOUT, FACE_MESH_POINTS
 from anymark.detect.image import identified
 from anymark.errors import AnymarkError
 
@@ -37,7 +37,6 @@ SET_ASIDE = 20
 BAD_LABEL_SD = 0.05
 """Training photos whose labels spread further over the teacher's looks, as a fraction of the inter-ocular distance, are
 neither trained nor calibrated on."""
-FACE_MESH_LAYOUT = "mediapipe478"
 
 LABELS = "labels.npz"
 CROPS = "crops.tar"

@@ -21,7 +21,7 @@ SHARED = (
 def shared() -> Path:
     """The folder of data that is not in the repository; skips the test where it is absent."""
     if not (SHARED / "photos").is_dir():
-        pytest.skip(f"needs the data of DATA.md in {SHARED.name}/ beside the checkout, or ANYMARK_ASSETS")
+        pytest.skip(f"needs the photos of docs/training.md in {SHARED.name}/ beside the checkout, or ANYMARK_ASSETS")
     return SHARED
 
 
@@ -29,5 +29,5 @@ def shared() -> Path:
 def assets() -> Path:
     """Shared assets."""
     if not (SHARED / "assets" / "ict_facekit").is_dir():
-        pytest.skip(f"needs the assets of DATA.md in {SHARED.name}/ beside the checkout, or ANYMARK_ASSETS")
+        pytest.skip(f"needs the assets of docs/data.md in {SHARED.name}/ beside the checkout, or ANYMARK_ASSETS")
     return SHARED / "assets"

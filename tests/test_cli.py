@@ -32,6 +32,21 @@ def test_run_time_never_imports_torch() -> None:
     assert python(code).splitlines()[-1] == "[]"
 
 
+def test_no_module_outside_of_learn_imports_torch() -> None:
+    code = (
+        "import importlib, pkgutil, sys, anymark\n"
+        "names = [module.name for module in pkgutil.walk_packages(anymark.__path__, 'anymark.')]\n"
+        "for name in names:\n"
+        "    if not name.startswith('anymark.learn'):\n"
+        "        try:\n"
+        "            importlib.import_module(name)\n"
+        "        except ModuleNotFoundError as error:\n"
+        "            assert error.name not in ('torch', 'timm', 'lightning'), (name, error)\n"
+        "print(len(names) > 200, [name for name in ('torch', 'timm', 'lightning') if name in sys.modules])"
+    )
+    assert python(code) == "True []\n"
+
+
 def test_every_public_name_is_there() -> None:
     assert len(anymark.__all__) <= 20
     assert set(anymark.__all__) <= set(dir(anymark))

@@ -41,7 +41,7 @@ def test_peoples_bones_stay_under_their_skin(shared: Path, seed: int) -> None:
     """Bones lie behind the skin that is nearest to them, whoever it is and however wide the mouth."""
     head = CanonicalHead.load()
     if not (shared / "assets" / "ict_facekit").is_dir():
-        pytest.skip("needs ICT-FaceKit of DATA.md")
+        pytest.skip("needs ICT-FaceKit (docs/data.md)")
     rig = canonical_rig(Rig.load_ict(shared / "assets"), head)
     rng = np.random.default_rng(seed)
     identity = rng.normal(0, 1, len(rig.identity_mm))

@@ -33,14 +33,13 @@ class Show:
         """
         from PIL import Image
 
-        from anymark.detect.write import write_image
+        from anymark.detect.write import check_picture, write_image
         from anymark.engine.gallery import contact_sheet
         from anymark.engine.samples import INDEX, finished_shards
 
         if min(self.count, self.columns) < 1 or not 16 <= self.tile <= 1024:
             raise AnymarkError("--count and --columns must be at least 1, --tile from 16 to 1024")
-        if self.out.suffix.lower() not in (".png", ".jpg", ".jpeg"):
-            raise AnymarkError(f"--out {self.out}: must end in .png or .jpg")
+        check_picture("--out", self.out)
         if (self.shards / INDEX).exists():
             paths = finished_shards(self.shards)
         else:

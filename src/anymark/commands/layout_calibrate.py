@@ -26,7 +26,7 @@ from anymark.detect.detector import Detector
 from anymark.detect.image import open_photo
 from anymark.detect.points import as_layout
 from anymark.detect.window import Window
-from anymark.detect.write import write_image
+from anymark.detect.write import check_picture, write_image
 from anymark.errors import AnymarkError
 from anymark.files import check_targets, check_writable
 
@@ -100,8 +100,8 @@ class Calibrate:
             raise AnymarkError("no labels given: anymark layout calibrate LABELS...")
         if self.out.suffix.lower() != ".json":
             raise AnymarkError(f"--out {self.out}: a layout's file must end in .json")
-        if self.draw is not None and self.draw.suffix.lower() not in (".png", ".jpg", ".jpeg"):
-            raise AnymarkError(f"--draw {self.draw}: must end in .png or .jpg")
+        if self.draw is not None:
+            check_picture("--draw", self.draw)
         check_writable([path for path in (self.out, self.draw) if path is not None])
         if self.move == "code" and self.layout is None:
             raise AnymarkError("--move code moves the points of a layout: give --layout too")

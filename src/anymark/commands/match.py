@@ -13,7 +13,7 @@ from tyro.conf import Positional, arg
 
 from anymark.apps.correspond import FAR_MM, Matches, match
 from anymark.commands.on_pairs import Pixels, WithDense, beside, largest_head
-from anymark.detect.write import write_image
+from anymark.detect.write import check_picture, write_image
 from anymark.errors import AnymarkError
 from anymark.files import atomic, check_targets, check_writable
 
@@ -52,8 +52,8 @@ class MatchCommand(WithDense):
             raise AnymarkError("--step must be at least 1, and --most-mm above 0")
         if self.out.suffix.lower() != ".csv":
             raise AnymarkError(f"--out {self.out}: a table's file must end in .csv")
-        if self.draw is not None and self.draw.suffix.lower() not in (".png", ".jpg"):
-            raise AnymarkError(f"--draw {self.draw}: must end in .png or .jpg")
+        if self.draw is not None:
+            check_picture("--draw", self.draw)
         targets = [self.out, *([self.draw] if self.draw is not None else [])]
         check_writable(targets)
         check_targets(targets, [self.first, self.second])

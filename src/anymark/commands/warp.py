@@ -11,11 +11,9 @@ from tyro.conf import Positional, arg
 
 from anymark.apps.correspond import warp
 from anymark.commands.on_pairs import WithDense, largest_head
-from anymark.detect.write import write_image
+from anymark.detect.write import check_picture, write_image
 from anymark.errors import AnymarkError
 from anymark.files import check_targets, check_writable
-
-_PICTURES = (".png", ".jpg", ".jpeg")
 
 
 @dataclass(kw_only=True)
@@ -42,8 +40,7 @@ class WarpCommand(WithDense):
         """
         from anymark.detect.image import load_image
 
-        if self.out.suffix.lower() not in _PICTURES:
-            raise AnymarkError(f"{self.out}: a picture's file must end in {', '.join(_PICTURES)}")
+        check_picture("--out", self.out)
         check_writable([self.out])
         check_targets([self.out], [self.source, self.target, *([self.picture] if self.picture else [])])
         dense = self.load()

@@ -30,9 +30,13 @@ from PIL import Image
 
 from anymark.canonical import Layout
 from anymark.detect.landmarks import Landmarks
+from anymark.errors import AnymarkError
 from anymark.files import atomic, write_json
 
 FORMAT = 2
+PICTURES = (".png", ".jpg", ".jpeg")
+"""Suffixes of the pictures that are written."""
+
 
 CSV_COLUMNS = ("image", "face", "point", "name", "x_px", "y_px", "sigma_px", "visible", "x_mm", "y_mm", "z_mm")
 
@@ -51,6 +55,19 @@ class Found:
     def to_dict(self) -> dict[str, Any]:
         """One entry of the JSON above."""
         return {"image": self.name, "size": list(self.size_px), "faces": [face.to_dict() for face in self.faces]}
+
+
+def check_picture(option: str, path: Path) -> None:
+    """That a picture can be written under this name.
+
+    Args:
+        option: what asked for it.
+
+    Raises:
+        AnymarkError: it is neither a PNG nor a JPEG by its suffix.
+    """
+    if path.suffix.lower() not in PICTURES:
+        raise AnymarkError(f"{option} {path}: must end in .png or .jpg")
 
 
 def write_image(path: Path, image: Image.Image) -> None:

@@ -17,7 +17,7 @@ from anymark.canonical import Layout, load_layout
 from anymark.commands.detect import show_progress
 from anymark.detect.dense import DENSE
 from anymark.detect.detector import Detector
-from anymark.detect.write import write_image
+from anymark.detect.write import check_picture, write_image
 from anymark.errors import AnymarkError
 from anymark.evaluate.bench import host
 from anymark.evaluate.benchmark import Benchmark
@@ -139,6 +139,9 @@ class Evaluation(ABC):
             raise AnymarkError(f"{self.save_layout}: a layout's file must end in .json")
         targets = [path for path in (self.json, self.sheet, self.ced, self.save_layout) if path is not None]
         check_writable(targets)
+        for option, path in (("--sheet", self.sheet), ("--ced", self.ced)):
+            if path is not None:
+                check_picture(option, path)
         check_plot("--ced", self.ced)
 
 

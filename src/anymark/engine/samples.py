@@ -26,6 +26,7 @@ import json
 import tarfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +142,17 @@ def read_shards(paths: Sequence[Path]) -> Iterator[Sample]:
                     parts[suffix] = content.read()
             if parts:
                 yield _sample(key, parts)
+
+
+def read_groups(folder: Path, mark: str = "-") -> Iterator[tuple[str, list[Sample]]]:
+    """The samples of a data set that belong together, such as a head's views or a sequence's frames: what their keys
+    begin with, up to the last `mark`, and they.
+
+    Raises:
+        AnymarkError: no finished data set there, or a damaged shard.
+    """
+    for name, group in groupby(read_shards(finished_shards(folder)), key=lambda s: s.key.rpartition(mark)[0]):
+        yield name, list(group)
 
 
 def finished_shards(folder: Path) -> list[Path]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +20,7 @@ from anymark.apps.capture import CaptureSettings, View, capture
 from anymark.apps.rigs import RigOnHead
 from anymark.canonical import CanonicalHead, Layout, load_layout
 from anymark.detect.detector import Detector
-from anymark.engine.samples import Sample, finished_shards, read_shards
+from anymark.engine.samples import Sample, read_groups
 from anymark.errors import AnymarkError
 from anymark.evaluate.report import Detail
 from anymark.evaluate.samples import check_render, true_window
@@ -48,7 +47,7 @@ def read_shots(folder: Path) -> Iterator[Shot]:
     Raises:
         AnymarkError: no finished data set there, a damaged shard, or samples of a single camera.
     """
-    for name, group in groupby(read_shards(finished_shards(folder)), key=lambda s: s.key.rpartition("-c")[0]):
+    for name, group in read_groups(folder, "-c"):
         cameras: dict[int, list[Sample]] = {}
         for sample in group:
             check_render(sample)

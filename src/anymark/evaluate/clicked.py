@@ -10,7 +10,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +20,7 @@ from anymark.canonical import CanonicalHead, Layout
 from anymark.canonical.files import HEAD
 from anymark.canonical.head import SKIN
 from anymark.detect.detector import Detector
-from anymark.engine.samples import finished_shards, read_shards
+from anymark.engine.samples import read_groups
 from anymark.evaluate.contestants import RATE
 from anymark.evaluate.report import Detail
 from anymark.evaluate.samples import check_render, eyes_px
@@ -63,10 +62,8 @@ def read_clips(folder: Path) -> Iterator[Clip]:
     """
     head = CanonicalHead.load()
     skin = head.vertices_of(*SKIN)
-    samples = read_shards(finished_shards(folder))
     rng = np.random.default_rng(_SEED)
-    for name, group in groupby(samples, key=lambda sample: sample.key.rpartition("-")[0]):
-        taken = list(group)
+    for name, taken in read_groups(folder):
         for sample in taken:
             check_render(sample)
         shown = skin[taken[0].visible[skin]]

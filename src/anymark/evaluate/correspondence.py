@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,7 @@ from anymark.detect.dense import DenseMap, DenseNetwork
 from anymark.detect.detector import Detector, Head, dense_maps
 from anymark.detect.image import open_photo
 from anymark.detect.window import Window
-from anymark.engine.samples import Sample, finished_shards, read_shards
+from anymark.engine.samples import Sample, read_groups
 from anymark.errors import AnymarkError
 from anymark.evaluate.benchmark import Benchmark, Face, stored_pixels
 from anymark.evaluate.carriers import Carrier, Looked
@@ -67,8 +66,7 @@ def read_pairs(folder: Path) -> Iterator[tuple[Sample, Sample]]:
     Raises:
         AnymarkError: no finished data set there, a damaged shard, or samples that are no pairs of renders.
     """
-    for name, group in groupby(read_shards(finished_shards(folder)), key=lambda s: s.key.rpartition("-")[0]):
-        views = list(group)
+    for name, views in read_groups(folder):
         if len(views) != 2:
             raise AnymarkError(f"{folder}: {name} is {len(views)} samples, not a pair (recipe: preset = pairs)")
         for view in views:

@@ -8,7 +8,6 @@ far a head is away hardly shows in one view; the pose is compared as it is.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +20,7 @@ from anymark.apps.rigs import RigOnHead
 from anymark.canonical import CanonicalHead
 from anymark.detect.dense import DenseNetwork
 from anymark.detect.detector import Detector
-from anymark.engine.samples import Sample, finished_shards, read_shards
+from anymark.engine.samples import Sample, read_groups
 from anymark.errors import AnymarkError
 from anymark.evaluate.correspondence import look
 from anymark.evaluate.pose import turned_by_deg
@@ -37,8 +36,7 @@ def read_frames(folder: Path) -> Iterator[tuple[str, list[Sample]]]:
     Raises:
         AnymarkError: no finished data set there, a damaged shard, or samples that are no frames of renders.
     """
-    for name, group in groupby(read_shards(finished_shards(folder)), key=lambda s: s.key.rpartition("-")[0]):
-        frames = list(group)
+    for name, frames in read_groups(folder):
         for frame in frames:
             check_render(frame)
             if "frame" not in frame.record or "camera" in frame.record:

@@ -7,7 +7,6 @@ and, mostly, other dots or none. Dots are vertices of the face that are seen in 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,7 @@ import numpy.typing as npt
 from anymark.apps.points import Click, pick
 from anymark.canonical import CanonicalHead
 from anymark.detect.detector import Detector, Head
-from anymark.engine.samples import Sample, finished_shards, read_shards
+from anymark.engine.samples import Sample, read_groups
 from anymark.evaluate.report import Detail
 from anymark.evaluate.samples import check_render, eyes_px, true_window
 
@@ -34,8 +33,7 @@ def read_people(folder: Path) -> Iterator[tuple[Sample, Sample]]:
     Raises:
         AnymarkError: no finished data set there, a damaged shard, or samples that are no renders.
     """
-    for _, group in groupby(read_shards(finished_shards(folder)), key=lambda sample: sample.key.rpartition("-")[0]):
-        pictures = list(group)
+    for _, pictures in read_groups(folder):
         for sample in pictures[:2]:
             check_render(sample)
         if len(pictures) > 1:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +17,7 @@ import numpy.typing as npt
 from anymark.canonical import Layout, load_layout
 from anymark.canonical.face_mesh import FACE_MESH_LAYOUT, FACE_MESH_POINTS, OUTER_EYES
 from anymark.canonical.posed import points_on
-from anymark.engine.samples import INDEX, Sample, finished_shards, read_shards
+from anymark.engine.samples import INDEX, Sample, read_groups
 from anymark.errors import AnymarkError
 from anymark.evaluate.benchmark import points_box
 from anymark.evaluate.contestants import RATE
@@ -68,9 +67,8 @@ def read_sequences(folder: Path) -> Iterator[Truth]:
     Raises:
         AnymarkError: no finished data set there, a damaged shard, or samples that are no frames.
     """
-    samples = read_shards(finished_shards(folder))
-    for name, frames in groupby(samples, key=lambda sample: sample.key.rpartition("-")[0]):
-        yield _truth(name, list(frames))
+    for name, frames in read_groups(folder):
+        yield _truth(name, frames)
 
 
 def sequence_numbers(followed: Followed, truth: Truth) -> Numbers:

@@ -18,8 +18,6 @@ from anymark.errors import AnymarkError
 LOCK = ".lock"
 """The file by whose lock one process at a time works in a folder."""
 
-_BINARY = getattr(os, "O_BINARY", 0)  # Windows would write line ends of its own
-
 
 @contextmanager
 def reading(path: str | os.PathLike[str], what: str) -> Iterator[None]:
@@ -63,9 +61,8 @@ def atomic(path: Path, mode: Literal["w", "wb"]) -> Iterator[IO[Any]]:
     target = Path(os.path.realpath(path)) if replace else path  # a pipe's real path (/dev/stdout) is no path
     written = target.with_name(f"{_partial(target)}{secrets.token_hex(6)}.tmp") if replace else target
     try:
-        # no one else's file is written to, nor where a link leads that someone has laid there
-        number = os.open(written, os.O_WRONLY | _BINARY | (os.O_CREAT | os.O_EXCL if replace else 0), 0o666)
-        with open(number, "wb") if mode == "wb" else open(number, "w", encoding="utf-8", newline="") as file:
+        text = {} if mode == "wb" else {"encoding": "utf-8", "newline": ""}
+        with open(written, mode, opener=_new if replace else None, **text) as file:
             if replace:
                 _lock(file)
                 with suppress(OSError):  # it is new, or the drive knows no permissions
@@ -141,6 +138,11 @@ def _lock(file: IO[Any]) -> bool:
     except OSError:  # a network drive that knows no locks
         pass
     return True
+
+
+def _new(path: str, flags: int) -> int:
+    """Open a file that is not there: no one else's is written to, nor where a link leads that someone has laid."""
+    return os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o666)
 
 
 def _partial(target: Path) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from anymark.engine import render as module
+from anymark.engine import gl
 from anymark.engine.mesh import Mesh
 from anymark.engine.render import Buffers, Renderer, shrink, visible
 from anymark.errors import AnymarkError
@@ -418,7 +418,7 @@ def test_another_thread_is_refused(renderer: Renderer):
 
 def test_no_opengl_is_one_line_that_says_what_to_install(monkeypatch: pytest.MonkeyPatch):
     moderngl = pytest.importorskip("moderngl", reason="needs the extra data: pip install 'anymark[data]'")
-    monkeypatch.setattr(module, "_contexts", {})
+    monkeypatch.setattr(gl, "_contexts", {})
 
     def refuse(**_: object) -> None:
         raise RuntimeError("libEGL.so not loaded")
@@ -430,7 +430,7 @@ def test_no_opengl_is_one_line_that_says_what_to_install(monkeypatch: pytest.Mon
 
 
 def test_no_moderngl_is_one_line_that_says_what_to_install(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(module, "_contexts", {})
+    monkeypatch.setattr(gl, "_contexts", {})
     monkeypatch.setitem(sys.modules, "moderngl", None)
     with pytest.raises(AnymarkError, match=r"pip install 'anymark\[data\]'"):
         Renderer(SIZE)

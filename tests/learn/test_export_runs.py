@@ -309,7 +309,7 @@ def test_a_model_is_replaced_whole_or_not_at_all(tmp_path: Path, name: str) -> N
 def test_a_file_in_the_way_is_one_line(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_text("mine")
-    for out, message in ((file, "a file, not a model's folder"), (file / "model", "cannot be written")):
+    for out, message in ((file, "a file, not a model's folder"), (file / "model", "cannot write")):
         with pytest.raises(AnymarkError, match=message), model_folder(out):
             pytest.fail("entered")
     assert file.read_text() == "mine"

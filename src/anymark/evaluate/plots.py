@@ -129,11 +129,11 @@ def _learning(axes: Axes, measured: Measured) -> None:
     for name in shown:
         values = np.array([row[name] for row in rows])
         axes.plot(steps, values, marker="o", markersize=3, label=f"{name}: {values[0]:.2f} to {values[-1]:.2f}")
-    axes.set(ylim=(0, None), title="the last run of small, held-out samples")
+    axes.set(ylim=(0, 1.5 * axes.get_ylim()[1]), title="the last run of small, held-out samples")
     axes.set_xlabel("step")
     axes.set_ylabel("%")
     axes.grid(alpha=0.3)
-    axes.legend(fontsize="small")
+    axes.legend(fontsize="small", loc="upper right")
 
 
 PLOTS: Mapping[str, tuple[tuple[str, ...], tuple[float, float], Callable[[Axes, Measured], None]]] = {

@@ -61,7 +61,7 @@ def atomic(path: Path, mode: Literal["w", "wb"]) -> Iterator[IO[Any]]:
     target = Path(os.path.realpath(path)) if replace else path  # a pipe's real path (/dev/stdout) is no path
     written = target.with_name(f"{_partial(target)}{secrets.token_hex(6)}.tmp") if replace else target
     try:
-        text = {} if mode == "wb" else {"encoding": "utf-8", "newline": ""}
+        text: dict[str, Any] = {} if mode == "wb" else {"encoding": "utf-8", "newline": ""}
         with open(written, mode, opener=_new if replace else None, **text) as file:
             if replace:
                 _lock(file)

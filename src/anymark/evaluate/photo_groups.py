@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from anymark.canonical.posed import yaw_deg
+from anymark.evaluate.metrics import mean_error, quantile
 from anymark.evaluate.report import Detail
 from anymark.evaluate.samples import YAWS_DEG
 from anymark.evaluate.score import Scores
@@ -45,9 +46,8 @@ def _grouped(title: str, scores: Scores, groups: Sequence[str], names: Sequence[
     for name in names:
         nme = scores.nme[[i for i, group in enumerate(groups) if group == name]]
         if len(nme):
-            found = nme[np.isfinite(nme)]
-            mean, median = (found.mean(), np.median(found)) if len(found) else (np.nan, np.nan)
-            rows[name] = {"n": len(nme), "missed": len(nme) - len(found), "NME": float(mean), "P50": float(median)}
+            missed = int(np.isinf(nme).sum())
+            rows[name] = {"n": len(nme), "missed": missed, "NME": mean_error(nme), "P50": quantile(nme, 0.5)}
     return Detail(title, rows, percent=True)
 
 

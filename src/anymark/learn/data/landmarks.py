@@ -23,7 +23,7 @@ from anymark.learn.data.geometry import (
     nearby_windows,
     sample_windows,
 )
-from anymark.learn.data.photos import TENSORS, PhotoSet, upright_squares, yaws_deg
+from anymark.learn.data.photos import TENSORS, PhotoSet, face_meshes, upright_squares, yaws_deg
 from anymark.learn.data.views import Looker, Views, draw_surroundings
 
 MOST_RARE = 4.0
@@ -132,7 +132,7 @@ class LandmarkSet:
             raise AnymarkError(f"{photos.source}: its layout's points lie in one plane: data.extend cannot follow them")
         else:
             further_weights = extension_weights(layout.points_mm, further_mm)
-        triangles = layout.triangles
+        triangles, faces = layout.triangles, face_meshes(photos)
         return LandmarkSet(
             replace(photos, **{key: getattr(photos, key).to(device) for key in TENSORS}),
             torch.tensor(layout.points_mm, device=device),
@@ -143,8 +143,8 @@ class LandmarkSet:
             None if further_flip is None else torch.from_numpy(further_flip).to(device),
             weight,
             dataset,
-            torch.from_numpy(upright_squares(photos)).to(device),
-            torch.from_numpy(rarity_of(yaws_deg(photos))).to(device),
+            torch.from_numpy(upright_squares(photos, faces)).to(device),
+            torch.from_numpy(rarity_of(yaws_deg(photos, faces))).to(device),
         )
 
     def guessed(self, points: Float[Tensor, "B P C"]) -> Float[Tensor, "B M C"]:

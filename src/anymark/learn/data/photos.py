@@ -149,19 +149,25 @@ def face_meshes(photos: PhotoSet) -> Float[np.ndarray, "N 478 3"] | None:
     return points if photos.layout == FACE_MESH_LAYOUT else points_on(points, FACE_MESH_LAYOUT)
 
 
-def yaws_deg(photos: PhotoSet) -> Float[np.ndarray, " N"]:
-    """How far each face is turned to its own left; 0 where the labels do not tell."""
-    faces = face_meshes(photos)
+def yaws_deg(photos: PhotoSet, faces: Float[np.ndarray, "N 478 3"] | None) -> Float[np.ndarray, " N"]:
+    """How far each face is turned to its own left; 0 where the labels do not tell.
+
+    Args:
+        faces: what `face_meshes` gives.
+    """
     if faces is None:
         return np.zeros(len(photos))
     return np.array([yaw_deg(face[:FACE_MESH_POINTS].astype(np.float64)) for face in faces])
 
 
-def upright_squares(photos: PhotoSet) -> Float[np.ndarray, "N 2 3"]:
+def upright_squares(photos: PhotoSet, faces: Float[np.ndarray, "N 478 3"] | None) -> Float[np.ndarray, "N 2 3"]:
     """Maps from coordinates [-1, 1]^2 of the square about each face, turned as the face is, to pixels: where run time
-    looks for a head that it has just seen. A layout that does not hold the face mesh knows no turn."""
+    looks for a head that it has just seen. A layout that does not hold the face mesh knows no turn.
+
+    Args:
+        faces: what `face_meshes` gives.
+    """
     boxes = [(box, 0.0) for box in photos.box_px.numpy()]
-    faces = face_meshes(photos)
     if faces is not None:
         boxes = [face_box(face[:, :2].astype(np.float64)) for face in faces]
     return np.array([Window.from_box(box, 1.0, roll).affine() for box, roll in boxes], np.float32).reshape(-1, 2, 3)

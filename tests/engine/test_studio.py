@@ -10,8 +10,9 @@ import pytest
 from anymark.canonical import CanonicalHead
 from anymark.canonical.skull import Skull
 from anymark.engine.procedural import procedural_subject
+from anymark.engine.scene import Taken
 from anymark.engine.shots import Draw, ShotConfig, moved, turned
-from anymark.engine.studio import Studio, Taken
+from anymark.engine.studio import Studio
 from anymark.engine.texture import Atlas
 
 

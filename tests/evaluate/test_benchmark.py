@@ -7,7 +7,7 @@ import pytest
 
 from anymark.apps.annotations import first_centre_to_px
 from anymark.errors import AnymarkError
-from anymark.evaluate.benchmark import Benchmark, Face, lengths, part, readable, spread
+from anymark.evaluate.benchmark import Benchmark, Face, lengths, part, readable
 from anymark.evaluate.report import Detail
 
 
@@ -67,12 +67,6 @@ def test_a_part_is_never_scored():
         assert not {f.name for f in scored} & {f.name for f in calibration}
     with pytest.raises(AnymarkError, match="mine: --calibrate 7 leaves none of 7 faces"):
         part(faces, 7, "mine")
-
-
-@pytest.mark.parametrize("available", [1, 2, 5, 12, 100])
-def test_spread_indices_differ(available: int):
-    for count in range(available + 1):
-        assert len(set(spread(count, available, "mine"))) == count
 
 
 def test_what_cannot_be_read_is_left_out_and_noted():

@@ -20,6 +20,7 @@ from anymark.fit import Points, Rig
 from anymark.fit.problem import POSE, orthographic
 from anymark.fit.sequence import Smoothness, smoothed
 from anymark.fit.solve import bounded_step
+from anymark.spread import spread
 
 Array = npt.NDArray[np.floating]
 Floats = npt.NDArray[np.float32]
@@ -125,7 +126,7 @@ def capture(rig: Rig, points: Points, views: Sequence[View], settings: CaptureSe
     identities = len(rig.identity_mm)
     identity = np.zeros(identities)
     if identities:
-        keys = [seen[i] for i in np.unique(np.linspace(0, len(seen) - 1, settings.key_frames).round().astype(int))]
+        keys = [seen[i] for i in spread(len(seen), settings.key_frames)]
         some = np.arange(0, len(points), max(1, len(points) // _OF_IDENTITY))
         thin = [[each.some(some) for each in shots[i]] for i in keys]
         identity = _identity(neutral[some], shapes[:, some], identities, thin, settings)

@@ -13,9 +13,11 @@ from tyro.conf import Positional, arg
 
 from anymark.apps.correspond import FAR_MM, Matches, match
 from anymark.commands.on_pairs import Pixels, WithDense, beside, largest_head
+from anymark.commands.said import say
 from anymark.detect.write import check_picture, write_image
 from anymark.errors import AnymarkError
 from anymark.files import atomic, check_targets, check_writable
+from anymark.spread import spread
 
 _DRAWN = 120  # matches in the picture
 
@@ -68,7 +70,7 @@ class MatchCommand(WithDense):
             writer.writerows(np.round(rows, 3).tolist())
         if self.draw is not None:
             write_image(self.draw, drawn(first, second, found))
-        print(f"{self.out}  {len(found)} matches")
+        say(f"{self.out}  {len(found)} matches")
         return 0
 
 
@@ -77,8 +79,7 @@ def drawn(first: Pixels, second: Pixels, found: Matches) -> Image.Image:
     picture, start, scale = beside(first, second)
     image = Image.fromarray(picture)
     pen = ImageDraw.Draw(image)
-    some = np.linspace(0, len(found) - 1, min(_DRAWN, len(found))).astype(int) if len(found) else []
-    for i in some:
+    for i in spread(len(found), _DRAWN):
         (x0, y0), (x1, y1) = found.first_px[i], found.second_px[i] * scale + (start, 0)
         colour = tuple(int(v) for v in np.clip((found.points_mm[i] + (120, 180, 120)) / 260 * 255, 40, 255))
         pen.line([(x0, y0), (x1, y1)], fill=colour, width=max(1, picture.shape[0] // 500))

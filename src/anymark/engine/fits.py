@@ -20,6 +20,7 @@ from anymark.files import atomic
 from anymark.fit import Camera, Fit, Rig, aim_eyes, fit, turned_eyes
 from anymark.fit.residual import residual_weights, spread_mm, unexplained
 from anymark.photo_files import PhotoLabels, Split, read_npz
+from anymark.spread import spread
 
 Array = npt.NDArray[np.floating]
 Index = npt.NDArray[np.integer]
@@ -154,7 +155,7 @@ def fit_photos(
     everyone, good = labels.chosen(split), labels.chosen(split, good=True)
     dropped = Counter({"labels too uncertain": len(everyone) - len(good)})
     if limit is not None and limit < len(good):
-        good = good[np.linspace(0, len(good) - 1, limit).round().astype(int)]
+        good = good[spread(len(good), limit)]
         dropped.clear()  # there were enough without them
     if len(good) == 0:
         raise AnymarkError(

@@ -17,6 +17,7 @@ from anymark.canonical.posed import points_on
 from anymark.engine.mesh import Mesh
 from anymark.engine.render import Renderer
 from anymark.engine.samples import Sample, read_shards
+from anymark.spread import spread
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -35,7 +36,7 @@ def contact_sheet(shards: Sequence[Path], count: int, columns: int = 4, tile: in
     Raises:
         AnymarkError: a shard cannot be read, or there are photos among the samples and OpenGL cannot be had.
     """
-    chosen = [shards[i] for i in _even(len(shards), count)]
+    chosen = [shards[i] for i in spread(len(shards), count)]
     each = -(-count // max(1, len(chosen)))
     samples = [sample for shard in chosen for sample in _spread(shard, each)][:count]
     with ExitStack() as stack:
@@ -58,12 +59,7 @@ def contact_sheet(shards: Sequence[Path], count: int, columns: int = 4, tile: in
 
 def _spread(shard: Path, count: int) -> list[Sample]:
     samples = list(read_shards([shard]))
-    return [samples[i] for i in _even(len(samples), count)]
-
-
-def _even(available: int, count: int) -> list[int]:
-    """At most `count` of range(available), spread evenly."""
-    return [int(i) for i in np.linspace(0, available - 1, min(count, available)).round()] if available else []
+    return [samples[i] for i in spread(len(samples), count)]
 
 
 def panels(sample: Sample, tile: int) -> Pixels:

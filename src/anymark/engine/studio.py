@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +18,17 @@ from anymark.canonical.meshes import vertex_normals
 from anymark.engine.fits import Fitted, Fitter
 from anymark.engine.hdr import HELD_OUT_PANORAMAS, read_hdr
 from anymark.engine.labels import labelled
-from anymark.engine.lens import Lens, infrared
+from anymark.engine.lens import Lens, exposed, infrared
 from anymark.engine.light import Environment, view
-from anymark.engine.marks import Marks, draw_marks, paint
+from anymark.engine.marks import draw_marks, paint
 from anymark.engine.matte import person_matte
 from anymark.engine.mesh import Mesh
 from anymark.engine.occluders import Thing, glasses, hand, load_hands, mask
-from anymark.engine.pixels import Floats, look, to_display, to_linear
+from anymark.engine.pixels import Floats, look, to_linear
 from anymark.engine.render import Renderer
-from anymark.engine.repose import Picture, Shot, Stage, Subject
+from anymark.engine.repose import Picture, Shot, Stage
 from anymark.engine.samples import Sample
+from anymark.engine.scene import Scene, Taken
 from anymark.engine.shots import Draw, ShotConfig, angles, draw_shot, moved, seen_from
 from anymark.engine.texture import Atlas, Source
 from anymark.errors import AnymarkError
@@ -45,43 +46,6 @@ _PASSING_MM = 260.0  # from the face's middle to where a hand comes from, and go
 
 UPRIGHT = np.diag([1.0, -1.0, -1.0])
 """x right, y down, z forward against x right, y up, z backward."""
-
-
-@dataclass(frozen=True, eq=False)
-class Scene:
-    """What stays the same from one picture of a head to the next."""
-
-    subject: Subject
-    environment: Environment | None
-    R_environment_camera: Array
-    """y up."""
-    shine: float
-    with_sheet: bool
-    with_hair: bool
-    seed: int
-    """Of what is drawn anew, and alike, for each picture."""
-    occluded: bool
-    lens: Lens | None
-    infrared: bool
-    marks: Marks | None
-
-
-@dataclass(frozen=True, eq=False)
-class Taken:
-    """A photo's head, ready to be shown again."""
-
-    subject: Subject
-    vertices_mm: npt.NDArray[np.float32]
-    """(V, 3) this person with the photo's expression and gaze."""
-    identity: Array
-    expression: Array
-    turns: Array
-    """(2, 3, 3) of the eyes."""
-    rest_mm: Array
-    """(V, 3) this person without expression,"""
-    bones_mm: Array
-    """(B, 3) and the bones inside."""
-    residual: float
 
 
 class Studio:
@@ -365,13 +329,7 @@ class Studio:
         linear = picture.colour + (1 - picture.alpha[..., None]) * background
         if scene.infrared:
             linear = infrared(linear.astype(np.float32), rng)
-        seen = picture.buffers.part >= 0
-        level = float(np.quantile(linear[seen].mean(-1), 0.7)) if seen.any() else 0.3
-        wanted = np.clip(level, 0.06, 0.75) * 2 ** rng.normal(0, 0.35)
-        linear = linear * (np.clip(wanted, 0.04, 0.9) / max(level, 1e-3))
-        bright = linear.max(-1, keepdims=True)
-        rolled = (0.8 + 0.2 * np.tanh((bright - 0.8) / 0.2)) / np.maximum(bright, 1e-6)
-        return to_display(linear * np.where(bright > 0.8, rolled, 1))
+        return exposed(linear, picture.buffers.part >= 0, rng)
 
     def label(self, source: str, k: int, key: str, window_scale: float) -> Sample:
         """A photo as it is, with the head of its fit, drawn to its labels."""

@@ -17,6 +17,7 @@ from anymark.detect.image import identified
 from anymark.detect.landmarks import Landmarks
 from anymark.errors import AnymarkError
 from anymark.evaluate.metrics import box_size, mean_pair_distance, point_pair_distance
+from anymark.spread import spread
 
 Array = npt.NDArray[np.float64]
 T = TypeVar("T")
@@ -91,7 +92,7 @@ class Benchmark:
         if self.faces[0].frame is not None:
             faces = [face for face in self.faces if face.frame is not None and face.frame[1] < count]
         else:
-            faces = [self.faces[i] for i in spread(min(count, len(self.faces)), len(self.faces), self.name)]
+            faces = [self.faces[i] for i in spread(len(self.faces), count)]
         note = f"{self.name}: {len(faces)} of {len(self.faces)} faces scored (--limit {count})"
         fewer = replace(self, faces=tuple(faces), notes=(*self.notes, note))
         return replace(fewer, rows={row: groups for row, groups in self.rows.items() if len(fewer.row(row))})
@@ -121,22 +122,22 @@ def part(faces: Sequence[Face], calibrate: int, what: str) -> tuple[tuple[Face, 
     Raises:
         AnymarkError: none would be left to score.
     """
-    chosen = set(spread(calibrate, len(faces), what))
+    chosen = set(for_calibration(calibrate, len(faces), what))
     if calibrate and len(chosen) == len(faces):
         raise AnymarkError(f"{what}: --calibrate {calibrate} leaves none of {len(faces)} faces to score")
     scored = tuple(face for i, face in enumerate(faces) if i not in chosen)
     return scored, tuple(faces[i] for i in sorted(chosen))
 
 
-def spread(count: int, available: int, what: str) -> list[int]:
-    """`count` indices spread evenly over range(available): the same ones every time.
+def for_calibration(count: int, available: int, what: str) -> list[int]:
+    """`count` indices spread evenly over range(available).
 
     Raises:
         AnymarkError: there are not so many.
     """
     if count > available:
         raise AnymarkError(f"{what}: --calibrate {count}, but only {available} annotated images are there")
-    return [int(i) for i in np.linspace(0, available - 1, count).round()] if count else []
+    return spread(available, count).tolist()
 
 
 def lengths(

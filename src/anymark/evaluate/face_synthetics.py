@@ -29,11 +29,11 @@ from anymark.evaluate.benchmark import (
     part,
     points_box,
     readable,
-    spread,
     stored_pixels,
 )
 from anymark.evaluate.ibug68 import EYES, OUTER_EYES, REGIONS
 from anymark.evaluate.ibug68 import POINTS as FIRST_POINTS
+from anymark.spread import spread
 
 POINTS = FIRST_POINTS + 2
 THRESHOLD = 0.10
@@ -100,7 +100,7 @@ def measured_first_centre(root: Path, faces: list[Face], first_centre: float) ->
     alone are measured: the two lids are not alike.
     """
     offsets = []
-    for i in spread(min(_MEASURED, len(faces)), len(faces), "faces"):
+    for i in spread(len(faces), _MEASURED):
         path = root / f"{faces[i].name}_seg.png"
         try:
             with path.open("rb") as file, identified(file) as image:

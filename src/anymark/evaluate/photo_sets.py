@@ -14,8 +14,8 @@ from anymark.evaluate.benchmark import (
     Benchmark,
     BoxRule,
     Face,
+    for_calibration,
     points_box,
-    spread,
     stored_pixels,
 )
 from anymark.evaluate.metrics import box_size, point_pair_distance
@@ -76,7 +76,7 @@ def read_photos(root: Path, split: Split = "held-out", calibrate: int = 0) -> Be
         scored += [_photo(labels, int(i), source, tar) for i in labels.chosen(split)]
         if calibrate:
             pool += [_photo(labels, int(i), source, tar) for i in labels.chosen("train", good=True)]
-    chosen = [pool[i] for i in spread(calibrate, len(pool), f"{root}: the training split")]
+    chosen = [pool[i] for i in for_calibration(calibrate, len(pool), f"{root}: the training split")]
     taken = {face.name for face in chosen}
     return Benchmark(
         name=f"photos {split}",

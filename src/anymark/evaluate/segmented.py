@@ -18,9 +18,9 @@ from anymark.canonical.head import closest_on_surface
 from anymark.canonical.posed import points_on
 from anymark.detect.detector import Detector
 from anymark.engine.samples import COARSE, Sample, finished_shards, read_index, read_shards
-from anymark.evaluate.benchmark import spread
 from anymark.evaluate.report import Detail
 from anymark.evaluate.samples import check_render, true_window
+from anymark.spread import spread
 
 Labels = npt.NDArray[np.int16]
 
@@ -67,7 +67,7 @@ def read_renders(folder: Path, limit: int | None = None) -> Iterator[Sample]:
         AnymarkError: no finished data set there, a damaged shard, or photos.
     """
     total = int(read_index(folder)["samples"])
-    wanted = set(spread(min(limit or total, total), total, str(folder)))
+    wanted = set(spread(total, limit or total).tolist())
     for i, sample in enumerate(read_shards(finished_shards(folder))):
         if i in wanted:
             check_render(sample)

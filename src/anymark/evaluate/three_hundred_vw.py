@@ -26,11 +26,11 @@ from anymark.evaluate.benchmark import (
     Benchmark,
     BoxRule,
     Face,
+    for_calibration,
     lengths,
     note_count,
     points_box,
     readable,
-    spread,
     stored_pixels,
 )
 from anymark.evaluate.ibug68 import EYES, OUTER_EYES, POINTS, REGIONS
@@ -94,7 +94,9 @@ def read_300vw(root: Path, category: Category = "all", calibrate: int = 0) -> Be
         name="300-VW" if category == "all" else f"300-VW category {category}",
         layout=layout,
         faces=tuple(faces),
-        calibration=tuple(training[i] for i in spread(calibrate, len(training), f"{root}: the training videos")),
+        calibration=tuple(
+            training[i] for i in for_calibration(calibrate, len(training), f"{root}: the training videos")
+        ),
         rows={**{name: (name,) for name in there}, "all": tuple(there)},
         normalisers=("inter-ocular", "inter-pupil", "box"),
         threshold=THRESHOLD,

@@ -19,11 +19,11 @@ from anymark.evaluate.benchmark import (
     Benchmark,
     BoxRule,
     Face,
+    for_calibration,
     lengths,
     note_count,
     points_box,
     readable,
-    spread,
     stored_pixels,
 )
 from anymark.evaluate.ibug68 import EYES, IMAGE_SUFFIXES, OUTER_EYES, POINTS, REGIONS
@@ -65,7 +65,7 @@ def read_300w(root: Path, subset: Subset = "full", calibrate: int = 0) -> Benchm
         note_count(f"300-W {name}", FACES[name], sum(face.group in groups for face in faces), notes)
     rows = {name: groups for name, groups in rows.items() if any(face.group in groups for face in faces)}
     training = readable(_pairs(root, TRAINING, []), partial(_face, rule=rule), notes) if calibrate else []
-    chosen = spread(calibrate, len(training), f"{root}: the training folders {', '.join(TRAINING)}")
+    chosen = for_calibration(calibrate, len(training), f"{root}: the training folders {', '.join(TRAINING)}")
     return Benchmark(
         name=f"300-W {subset}",
         layout=layout,

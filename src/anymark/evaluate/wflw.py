@@ -25,11 +25,11 @@ from anymark.evaluate.benchmark import (
     Benchmark,
     BoxRule,
     Face,
+    for_calibration,
     lengths,
     note_count,
     points_box,
     readable,
-    spread,
     stored_pixels,
 )
 
@@ -102,7 +102,7 @@ def read_wflw(root: Path, calibrate: int = 0, first_centre: float = 0.0) -> Benc
         name="WFLW",
         layout=layout,
         faces=tuple(scored),
-        calibration=tuple(training[i] for i in spread(calibrate, len(training), f"{root}: the training list")),
+        calibration=tuple(training[i] for i in for_calibration(calibrate, len(training), f"{root}: the training list")),
         rows={**{n: (n,) for n in SUBSETS if any(n in face.subsets for face in scored)}, "all": ("wflw",)},
         normalisers=("inter-ocular", "inter-pupil", "box"),
         threshold=THRESHOLD,

@@ -24,10 +24,10 @@ from anymark.detect.model import Model
 from anymark.detect.round_trip import Refiner, features, gaps
 from anymark.engine.samples import Sample, finished_shards, read_shards
 from anymark.errors import AnymarkError
-from anymark.evaluate.benchmark import spread
 from anymark.evaluate.photo_sets import read_photos
 from anymark.evaluate.samples import true_window
 from anymark.evaluate.score import find_head
+from anymark.spread import spread
 
 RENDERS, PHOTOS = 240, 120
 TRUSTS = (0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 6.0, 9.0, 14.0)
@@ -99,7 +99,7 @@ def _best_trust(
     layout = benchmark.layout
     assert layout is not None
     errors = np.zeros(len(TRUSTS))
-    for i in spread(min(PHOTOS, len(benchmark.faces)), len(benchmark.faces), "photos set aside"):
+    for i in spread(len(benchmark.faces), PHOTOS):
         face = benchmark.faces[i]
         pixels = face.load()
         head = find_head(detector, pixels, face, "gt")
@@ -128,5 +128,5 @@ def _renders(shards: Sequence[str]) -> list[Sample]:
         each = -(-RENDERS // len(paths))
         for path in paths:
             samples = [s for s in read_shards([path]) if s.sd_mm is None]
-            out += [samples[i] for i in spread(min(each, len(samples)), len(samples), folder)] if samples else []
+            out += [samples[i] for i in spread(len(samples), each)]
     return out[:: max(1, len(out) // RENDERS)][:RENDERS]

@@ -19,6 +19,7 @@ from anymark.learn.train.locator import LocatorTask
 from anymark.learn.train.recipe import WEIGHTS, LocatorRecipe
 from anymark.learn.train.score_locator import SCORED_SIZE, choose_threshold, match_photos, place
 from anymark.learn.train.weights import load_weights
+from anymark.spread import spread
 
 MODEL_FILE = "locate.onnx"
 TOLERANCE_PX = 0.01
@@ -113,7 +114,7 @@ def export_locator_run(
 def checked_images(task: LocatorTask) -> UInt8[np.ndarray, "B H W 3"]:
     """Held-out whole photos as they are scored, spread evenly over all, and two backgrounds without heads."""
     photos = task.held_out
-    index = np.linspace(0, len(photos) - 1, min(CHECKED_PHOTOS, len(photos))).round().astype(int)
+    index = spread(len(photos), CHECKED_PHOTOS)
     shown = [place(photos.images[i], SCORED_SIZE / max(photos.images[i].shape[1:]), None)[0] for i in index]
     photo_bytes = (torch.stack(shown) * 255).round().to(torch.uint8)
     return torch.cat([photo_bytes, task.views[:2]]).permute(0, 2, 3, 1).contiguous().numpy()

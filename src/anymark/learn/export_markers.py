@@ -22,6 +22,7 @@ from anymark.learn.models.markers import Deltas
 from anymark.learn.train.markers import MarkerTask
 from anymark.learn.train.recipe import WEIGHTS, MarkerRecipe
 from anymark.learn.train.weights import load_weights, trained_steps
+from anymark.spread import spread
 
 POINTS = "points.onnx"
 TOLERANCE = 1e-3
@@ -106,14 +107,13 @@ def wobble(deltas: Deltas, images: UInt8[Tensor, "M 3 S S"]) -> Float[np.ndarray
     """How far each point is off, as far as the model itself can tell: what it says of a picture and of the same one
     moved a little should differ by the motion alone. Standard deviation along an axis, half sides of the picture."""
     generator = Generator().manual_seed(0)
-    index = np.linspace(0, len(images) - 1, min(64, len(images))).round().astype(int)
-    picture = images[index].float() / 255
+    picture = images[spread(len(images), 64)].float() / 255
     plain, away = deltas(picture), []
     for _ in range(DRAWS):
         window = nearby_windows(identity(len(picture), picture), 0.04, 0.03, 4.0, generator)
         away.append(deltas(moved(picture, window)) - to_window(plain, window))
-    spread = torch.cat(away).square().mean((0, 2)).sqrt() / np.sqrt(2)
-    return spread.clamp(min=LEAST_SIGMA).numpy()
+    sigma = torch.cat(away).square().mean((0, 2)).sqrt() / np.sqrt(2)
+    return sigma.clamp(min=LEAST_SIGMA).numpy()
 
 
 def _sets(recipe: MarkerRecipe) -> list[tuple[str, str]]:

@@ -14,11 +14,11 @@ from anymark.commands.eval.measurement import Measured, Measurement
 from anymark.detect.files import photos
 from anymark.detect.image import load_image
 from anymark.errors import AnymarkError
-from anymark.evaluate.benchmark import spread
 from anymark.evaluate.contestants import Rival, contestants, version_of
 from anymark.evaluate.photo_sets import read_photos
 from anymark.evaluate.stability import Still, stability, stability_details
 from anymark.files import shared_folder
+from anymark.spread import spread
 
 MODES = {"each picture by itself": False, "followed from picture to picture": True}
 
@@ -70,8 +70,7 @@ class Stability(Measurement):
         else:
             root = shared_folder(None, "photos", "IMAGES, or $ANYMARK_ASSETS")
             stills = [Still(face.name, face.load) for face in read_photos(root, "held-out").faces]
-        count = len(stills) if self.limit is None else min(self.limit, len(stills))
-        return [stills[i] for i in spread(count, len(stills), "photos")]
+        return [stills[i] for i in spread(len(stills), self.limit or len(stills))]
 
 
 def _last_line(everything: Mapping[str, float], against: str | None) -> str:

@@ -24,6 +24,7 @@ from anymark.detect.window import Window
 from anymark.errors import AnymarkError
 from anymark.files import atomic
 from anymark.photo_files import CROPS, PhotoLabels, PhotoTar, Split, read_labels
+from anymark.spread import spread
 
 DATA_CARDS = {
     "faker": {"what": "AI-made portraits", "licence": "CC0"},
@@ -120,7 +121,7 @@ def load_photos(
     images = _decode(root / source / CROPS, labels, side, cache)
     chosen = labels.chosen(split, good=split != "held-out")
     if limit is not None and limit < len(chosen):
-        chosen = chosen[np.linspace(0, len(chosen) - 1, limit).round().astype(int)]
+        chosen = chosen[spread(len(chosen), limit)]
     scale = (side / labels.size_px[chosen, None]).astype(np.float32)
     return PhotoSet(
         source=source,

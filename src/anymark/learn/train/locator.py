@@ -27,6 +27,7 @@ from anymark.learn.data.scenes import HEAD, IGNORE, SceneBatch, SceneSampler
 from anymark.learn.models.locator import STRIDE, Locator, Targets, encode_targets
 from anymark.learn.train.recipe import LocatorRecipe
 from anymark.learn.train.score_locator import THRESHOLD, Matches, match_photos, score_backgrounds
+from anymark.spread import spread
 
 GEOMETRY_WEIGHT = 2.0
 """Of the geometry's error, in sides of the box, against the score's loss a head."""
@@ -94,7 +95,7 @@ def load_heads(
     sources = recipe.data.sources
     names, whole = load_whole(photos)
     if limit is not None:
-        keep = torch.linspace(0, len(names) - 1, min(limit, len(names))).long().tolist()
+        keep = spread(len(names), limit).tolist()
         names, whole = tuple(names[i] for i in keep), whole.select(keep)
     crop_sources = [s for s in sources if not s.startswith(WHOLE)]
     store = recipe.data.store_size

@@ -25,6 +25,7 @@ from anymark.learn.data.geometry import inverse, is_mirrored, to_photo
 from anymark.learn.data.marked import blurred, compare, jittered, read_sets
 from anymark.learn.models.markers import Critic, Made, MarkerModel, Strewn
 from anymark.learn.train.recipe import MarkerLossConfig, MarkerRecipe
+from anymark.spread import spread
 
 ALONE = 0.1
 """Share of a run in which G learns alone."""
@@ -223,8 +224,7 @@ class MarkerTask:
         marked ones painted again."""
         picked = []
         for images in (self.unmarked, self.marked):
-            index = np.linspace(0, len(images) - 1, min(64, len(images))).round().astype(int)
-            picked.append(images[index].float() / 255)
+            picked.append(images[spread(len(images), 64)].float() / 255)
         count = min(map(len, picked))
         unmarked, marked = (images[:: max(1, len(images) // count)][:count] for images in picked)
         made = model(unmarked, marked, torch.zeros_like(marked))

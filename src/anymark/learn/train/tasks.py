@@ -44,6 +44,7 @@ from anymark.learn.train.recipe import (
     load_recipe,
 )
 from anymark.learn.train.weights import load_weights, trained_steps
+from anymark.spread import spread
 
 CHECKED_WINDOWS = 8
 """Held-out windows that an exported model is checked on, at least; and two of each photo set."""
@@ -154,7 +155,7 @@ def checked_pictures(task: LandmarkTask) -> tuple[UInt8[np.ndarray, "B C C 3"], 
     each = max(2, -(-CHECKED_WINDOWS // len(sets)))
     recipe, windows, crops = task.recipe, [], []
     for photos in sets:
-        index = np.linspace(0, len(photos) - 1, min(each, len(photos))).round().astype(int)
+        index = spread(len(photos), each)
         views = plain_views(photos.select(index), recipe.data.window_scale)
         whole = identity(len(index), views.window)
         windows.append(views.cut(whole, recipe.crop.input_size))

@@ -13,6 +13,7 @@ from contextlib import redirect_stderr
 from itertools import pairwise
 from typing import NamedTuple, Protocol, runtime_checkable
 
+from anymark.commands.said import complain
 from anymark.errors import AnymarkError
 
 
@@ -72,12 +73,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return code
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains once more at its end
-        print("anymark: stopped: nobody reads what is printed", file=sys.stderr)
+        complain("stopped: nobody reads what is printed")
         return 2
     except BaseException as error:
         if not _is_stop(error):
             raise
-        print("anymark: stopped", file=sys.stderr)
+        complain("stopped")
         return 130
 
 
@@ -94,7 +95,7 @@ def _main(arguments: list[str]) -> int:
     if name not in COMMANDS:
         near = difflib.get_close_matches(name, COMMANDS, n=1)
         hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(COMMANDS)}"
-        print(f"anymark: {name}: no such command; {hint}", file=sys.stderr)
+        complain(f"{name}: no such command; {hint}")
         return 2
     return _run(name, arguments[1:])
 
@@ -107,12 +108,12 @@ def _run(name: str, arguments: list[str]) -> int:
         command = _parse(name, target, arguments)
         return command if isinstance(command, int) else command.run()
     except AnymarkError as error:
-        print(f"anymark: {error}", file=sys.stderr)
+        complain(error)
         return 2
     except ModuleNotFoundError as error:
         if entry.extra is None or (error.name or "").partition(".")[0] == "anymark":
             raise
-        print(f"anymark: {name} needs {error.name}: pip install 'anymark[{entry.extra}]'", file=sys.stderr)
+        complain(f"{name} needs {error.name}: pip install 'anymark[{entry.extra}]'")
         return 2
 
 

@@ -17,14 +17,18 @@ import pytest
 
 from anymark.apps.annotations import read_annotations
 from anymark.canonical import load_layout
+from anymark.cli import main
 from anymark.commands.data_label import _deep
+from anymark.commands.said import say
 from anymark.detect.model import Model, kind_of
 from anymark.engine.samples import read_index, read_shards
 from anymark.errors import AnymarkError
 from anymark.exports.shot import find
 from anymark.learn.train.recipe import load_recipe
+from anymark.video.clip import Clip
 from anymark.video.exr import read_exr
 from tests.detect.synthetic import write_locator
+from tests.video.clips import write_clip
 
 DEEP = 100_000
 LONG = "9" * 5000
@@ -121,3 +125,29 @@ def test_links_that_lead_back_are_not_followed(tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "a")
     (tmp_path / "z.png").unlink()
     refused(lambda: _deep(str(tmp_path)), "no images")
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("list.m3u8", "#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\nother.ts\n#EXT-X-ENDLIST\n"),
+        ("list.mp4", "#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\nother.ts\n#EXT-X-ENDLIST\n"),
+        ("list.ffconcat", "ffconcat version 1.0\nfile other.ts\n"),
+    ],
+)
+def test_lists_of_other_videos_are_no_videos(tmp_path: Path, name: str, text: str) -> None:
+    write_clip(tmp_path / "other.ts", [np.zeros((64, 64, 3), np.uint8)] * 3)
+    (tmp_path / name).write_text(text)
+    Clip(tmp_path / "other.ts")
+    refused(lambda: Clip(tmp_path / name), name)
+
+
+@pytest.mark.parametrize("name", ["red\x1b[31m.jpg", "two\rlines.jpg", "c1\x9b5n.jpg"])
+def test_names_reach_no_terminal_raw(tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / name).write_bytes(b"no picture")
+    assert main(["detect", str(tmp_path / name)]) == 2
+    said = capsys.readouterr().err.removesuffix("\n")
+    assert said.isprintable()
+    assert name[-4:] in said
+    say(name)
+    assert capsys.readouterr().out.removesuffix("\n").isprintable()

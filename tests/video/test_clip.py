@@ -335,3 +335,11 @@ def test_a_codec_that_nobody_knows_is_named(tmp_path: Path) -> None:
     path.write_bytes(content.replace(b"V_FFV1", b"V_NONE"))
     with pytest.raises(AnymarkError, match=r"a\.mkv: no decoder for this video is known"):
         list(open_video(path))
+
+
+def test_a_clip_whose_words_are_not_in_utf8(tmp_path: Path) -> None:
+    path, word = write_clip(tmp_path / "clip.mp4", pictures(3)), b"VideoHandler"
+    content = path.read_bytes()
+    assert word in content
+    path.write_bytes(content.replace(word, b"\xff" * len(word), 1))
+    assert [frame.pixels is not None for frame in open_video(path).frames()] == [True] * 3

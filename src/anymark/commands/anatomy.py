@@ -13,6 +13,7 @@ from anymark.apps.anatomy import BODIES, Anatomy, anatomy_layout, draw_anatomy, 
 from anymark.canonical import Layout
 from anymark.commands.following import progress
 from anymark.commands.on_heads import Heads, OnHeads, Pixels, Place, naming
+from anymark.commands.said import say
 from anymark.detect.landmarks import Landmarks
 from anymark.detect.write import write_image
 from anymark.files import atomic, write_json
@@ -49,7 +50,7 @@ class AnatomyCommand(OnHeads):
         write_image(out("", ".png"), Image.fromarray(drawn))
         self._write(out, found, {number: [0] for number in found}, [0.0])
         for number, each in found.items():
-            print(f"{name}  face {number}  {_said(each, 0)}")
+            say(f"{name}  face {number}  {_said(each, 0)}")
 
     def clip(self, video: Video, heads: Heads, out: Place) -> None:
         """All frames of each head together: bones do not grow."""
@@ -72,7 +73,7 @@ class AnatomyCommand(OnHeads):
         self._write(out, found, frames, track.time_s.tolist())
         for number, each in found.items():
             opening = each.jaw_opening_mm
-            print(
+            say(
                 f"{video.name}  head {number}  {len(opening)} of {len(heads)} frames  "
                 f"jaw open by {opening.min():.1f} to {opening.max():.1f} mm"
             )

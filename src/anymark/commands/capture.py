@@ -21,7 +21,7 @@ from anymark.canonical import Layout
 from anymark.commands.detect import DEFAULT_OUT
 from anymark.commands.following import Following, complain_of_frames, progress
 from anymark.commands.on_heads import Pixels, Place
-from anymark.commands.said import complain
+from anymark.commands.said import complain, say
 from anymark.detect.camera import Camera
 from anymark.detect.detector import Detector
 from anymark.detect.files import MARK
@@ -141,7 +141,7 @@ class CaptureCommand(FitsRig):
             with progress("drawn", 0, count) as show:
                 write_video(drawing, videos[0], count, drawing_of(rig, found, views[0]), show)
         seen = np.isfinite(found.residual_px)
-        print(
+        say(
             f"{first}  {int(seen.sum())} of {len(seen)} frames  {len(on)} landmarks  "
             f"residual {np.nanmean(found.residual_px):.2f} px"
         )

@@ -8,6 +8,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
+from anymark.commands.said import say
 from anymark.exports import export, format_named
 from anymark.files import check_targets
 from anymark.video import Track
@@ -60,5 +61,5 @@ class Convert:
             reference=self.reference,
             mesh=self.mesh,
         )
-        print(f"{kind.name}: {out}")
+        say(f"{kind.name}: {out}")
         return 0

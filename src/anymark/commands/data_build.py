@@ -11,6 +11,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
+from anymark.commands.said import complain
 from anymark.errors import AnymarkError
 from anymark.signals import stopped_by_sigterm
 
@@ -55,7 +56,7 @@ class Build:
             with stopped_by_sigterm():
                 built = build(recipe, place, self.processes, _Progress())
         except KeyboardInterrupt:
-            print("anymark: stopped; the same command goes on from here", file=sys.stderr)
+            complain("stopped; the same command goes on from here")
             return 130
         print(f"{self.out}: {built.samples} samples in {built.shards} shards")
         everything = built.residual["all"]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, arg
 
+from anymark.commands.said import complain
 from anymark.errors import AnymarkError
 from anymark.files import alone_in
 from anymark.signals import stopped_by_sigterm
@@ -79,7 +80,7 @@ class Label:
         from anymark.engine.label_set import pack
 
         for problem in problems:
-            _complain(problem)
+            complain(problem)
         unused: list[tuple[Path, Skipped]] = []
         done: dict[str, Path] = {}
         failed, progress = len(problems), _Progress(len(paths))
@@ -93,7 +94,7 @@ class Label:
                             photo = open_photo(path)
                     except AnymarkError as error:
                         failed += 1
-                        _complain(error)
+                        complain(error)
                         unused.append((path, Skipped("unreadable", str(error))))
                     else:
                         if digest in done:
@@ -107,7 +108,7 @@ class Label:
                         done.setdefault(digest, path)
                     progress.step(photo is not None)
         except KeyboardInterrupt:
-            _complain("stopped; the same command goes on from here")
+            complain("stopped; the same command goes on from here")
             return 130
         summary = pack(parts, [(path, digest) for digest, path in done.items()], unused, self.out, self.held_out)
         print("\n".join(_lines(summary, self.out)))
@@ -209,7 +210,3 @@ class _Progress:
 def _clock(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
-
-
-def _complain(problem: AnymarkError | str) -> None:
-    print(f"anymark: {problem}", file=sys.stderr, flush=True)

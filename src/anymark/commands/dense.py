@@ -17,7 +17,7 @@ from anymark.apps.maps import coloured, rgba_of, save_maps
 from anymark.commands.detect import DEFAULT_OUT, expand, show_progress
 from anymark.commands.on_heads import Place
 from anymark.commands.on_pairs import WithDense, largest_head
-from anymark.commands.said import complain
+from anymark.commands.said import complain, say
 from anymark.detect.dense import LEAST_HEAD, DenseMap
 from anymark.detect.embed import Dense
 from anymark.detect.files import unique
@@ -108,7 +108,7 @@ class DenseCommand(WithDense):
         except AnymarkError as error:
             asked = ", ".join(self.click)
             raise AnymarkError(f"--click {asked}: {error}") from None
-        print("clicked  " + ", ".join(f"{v:.1f}" for v in point) + " mm on the canonical head")
+        say("clicked  " + ", ".join(f"{v:.1f}" for v in point) + " mm on the canonical head")
         return point
 
     def _one(
@@ -124,14 +124,14 @@ class DenseCommand(WithDense):
             write_image(place("region", ".png"), self._region(maps, volume))
         heads = [each for each in maps if (each.head > LEAST_HEAD).any()]
         if not heads:
-            print(f"{path}  no head")
+            say(f"{path}  no head")
         for number, each in enumerate(heads, 1):
             said = f"{path}  head {number}/{len(heads)}  {100 * each.share:.0f} % of its square"
             if asked is not None:
                 found = Finder(each)(asked[None])
                 at = f"{found.xy_px[0, 0]:.1f},{found.xy_px[0, 1]:.1f} px, {found.gap_mm[0]:.1f} mm away"
                 said += f"  point {at if found.near(FAR_MM)[0] else 'not seen'}"
-            print(said)
+            say(said)
 
     def _region(self, maps: Sequence[DenseMap], volume: Bools | None) -> Image.Image:
         mask = np.float32(0)

@@ -16,6 +16,7 @@ from anymark.canonical import Layout, load_layout
 from anymark.commands.capture import FitsRig, drawing_of, lens_of, longest
 from anymark.commands.following import progress
 from anymark.commands.on_heads import Place
+from anymark.commands.said import say
 from anymark.detect.dense import DENSE
 from anymark.detect.embed import Dense
 from anymark.detect.window import Window
@@ -67,7 +68,7 @@ class HeadTrack(FitsRig):
             with progress("drawn", 0, len(track.pts)) as show:
                 write_video(drawing, video, len(track.pts), drawing_of(rig, found, view), show)
         seen = np.isfinite(found.residual_px)
-        print(
+        say(
             f"{self.clip}  {int(seen.sum())} of {len(seen)} frames  {len(asked)} points  "
             f"residual {np.nanmean(found.residual_px):.2f} px"
         )

@@ -13,6 +13,7 @@ from anymark.apps.paint import alpha_of, composited, paint_all, st_map
 from anymark.apps.uv import UvPicture
 from anymark.commands.following import progress
 from anymark.commands.on_heads import Heads, OnHeads, Pixels, Place, naming
+from anymark.commands.said import say
 from anymark.detect.landmarks import Landmarks
 from anymark.detect.write import write_image
 from anymark.errors import AnymarkError
@@ -59,7 +60,7 @@ class Paint(OnHeads):
                 write_image(out("alpha", ".png"), alpha)
             if self.st:
                 write_exr(out("st", ".exr"), st_map(heads, (pixels.shape[1], pixels.shape[0])))
-        print(f"{name}  {len(heads)} head{'s' * (len(heads) != 1)}  {out('', '.png')}")
+        say(f"{name}  {len(heads)} head{'s' * (len(heads) != 1)}  {out('', '.png')}")
 
     def clip(self, video: Video, heads: Heads, out: Place) -> None:
         """The painted clip, and its passes."""
@@ -79,7 +80,7 @@ class Paint(OnHeads):
 
         with progress("painted", 0, len(heads)) as show:
             write_video(out("", ".mp4"), video, len(heads), drawn, show)
-        print(f"{video.name}  {len(heads)} frames  {out('', '.mp4')}")
+        say(f"{video.name}  {len(heads)} frames  {out('', '.mp4')}")
 
     def _painted(self, pixels: Pixels, heads: list[Landmarks]) -> tuple[Pixels, Image.Image]:
         painted = paint_all(pixels, heads, self._picture, self.opacity, self.shading)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +9,7 @@ from typing import Annotated
 from tyro.conf import Positional, arg
 
 from anymark.commands.eval.evaluation import check_plot
+from anymark.commands.said import complain
 from anymark.errors import AnymarkError
 from anymark.evaluate.prose import REPORT, SOURCE, fill
 from anymark.files import atomic
@@ -39,7 +39,7 @@ class ReportCommand:
         same = place.is_file() and place.read_bytes() == text.encode()
         if self.check:
             if not same:
-                print(f"anymark: {place}: not what {SOURCE} and the measurements say", file=sys.stderr)
+                complain(f"{place}: not what {SOURCE} and the measurements say")
             return 0 if same else 1
         with atomic(place, "w") as file:
             file.write(text)

@@ -15,6 +15,7 @@ from anymark.apps.partition import Partition
 from anymark.apps.segment import Segmentation, segment
 from anymark.commands.following import progress
 from anymark.commands.on_heads import Heads, OnHeads, Pixels, Place, naming
+from anymark.commands.said import say
 from anymark.detect.landmarks import Landmarks
 from anymark.detect.write import write_image
 from anymark.errors import AnymarkError
@@ -62,7 +63,7 @@ class Segment(OnHeads):
             for region, mask in zip(self._partition.names, _pictures(found), strict=True):
                 write_image(out(_file_name(region), ".png"), mask)
         self._write_names(out)
-        print(f"{name}  {_shares(found)}")
+        say(f"{name}  {_shares(found)}")
 
     def clip(self, video: Video, heads: Heads, out: Place) -> None:
         """The clip's files."""
@@ -83,7 +84,7 @@ class Segment(OnHeads):
         with progress("segmented", 0, len(heads)) as show:
             write_video(out("", ".mp4"), video, len(heads), drawn, show)
         self._write_names(out)
-        print(f"{video.name}  {len(heads)} frames  {out('', '.mp4')}")
+        say(f"{video.name}  {len(heads)} frames  {out('', '.mp4')}")
 
     def _write_names(self, out: Place) -> None:
         """Which number of the labels is which region."""

@@ -12,6 +12,7 @@ from tyro.conf import Positional, arg
 from anymark.apps.stereo import AWAY_PX, reconstruct
 from anymark.commands.capture import read_cameras
 from anymark.commands.on_pairs import WithDense, largest_head
+from anymark.commands.said import say
 from anymark.errors import AnymarkError
 from anymark.files import check_writable
 
@@ -50,5 +51,5 @@ class StereoCommand(WithDense):
         photos, maps = zip(*(largest_head(dense, path) for path in self.photos), strict=True)
         cloud = reconstruct(maps, cameras, photos, step=self.step, away_px=self.away_px)
         cloud.save(self.out)
-        print(f"{self.out}  {len(cloud)} points  residual {float(np.mean(cloud.residual_px)):.2f} px")
+        say(f"{self.out}  {len(cloud)} points  residual {float(np.mean(cloud.residual_px)):.2f} px")
         return 0

@@ -11,6 +11,7 @@ from tyro.conf import arg
 from anymark.apps.texture import TextureMaker
 from anymark.commands.following import progress
 from anymark.commands.on_heads import Heads, OnHeads, Pixels, Place, naming
+from anymark.commands.said import say
 from anymark.detect.landmarks import Landmarks
 from anymark.detect.write import write_image
 from anymark.errors import AnymarkError
@@ -46,9 +47,7 @@ class Texture(OnHeads):
         done = self._maker.texture()
         write_image(self.texture, done.picture())
         write_image(confidence, done.confidence_picture())
-        print(
-            f"{self.texture}  {100 * float(done.confidence[:, : self.size].mean()):.0f} % of the face's tile was seen"
-        )
+        say(f"{self.texture}  {100 * float(done.confidence[:, : self.size].mean()):.0f} % of the face's tile was seen")
         return code
 
     def photo(self, name: str, pixels: Pixels, heads: list[Landmarks], out: Place) -> None:

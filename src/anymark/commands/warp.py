@@ -11,6 +11,7 @@ from tyro.conf import Positional, arg
 
 from anymark.apps.correspond import warp
 from anymark.commands.on_pairs import WithDense, largest_head
+from anymark.commands.said import say
 from anymark.detect.write import check_picture, write_image
 from anymark.errors import AnymarkError
 from anymark.files import check_targets, check_writable
@@ -54,5 +55,5 @@ class WarpCommand(WithDense):
             source = drawn
         found = warp(of_source, of_target)
         write_image(self.out, Image.fromarray(found.apply(source, target)))
-        print(f"{self.out}  {100 * float((found.weight > 0).mean()):.0f} % of the target")
+        say(f"{self.out}  {100 * float((found.weight > 0).mean()):.0f} % of the target")
         return 0

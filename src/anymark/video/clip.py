@@ -21,6 +21,11 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
 _UNKNOWN_RATE = Fraction(25)  # for files that have neither time stamps nor a rate
+_CONTAINERS = (
+    "apng asf av1 avi dirac dv flv gif gxf h261 h263 h264 hevc ivf m4v matroska mjpeg mov mpeg mpegts mpegvideo mpjpeg "
+    "mxf nut obu ogg rm swf vc1 vvc webm wtv yuv4mpegpipe"
+)
+"""What is opened: the demuxers of files that hold their pictures. Lists (hls, concat, image2, sdp) name other files."""
 
 
 class Clip(Video):
@@ -71,8 +76,10 @@ class Clip(Video):
         except ModuleNotFoundError:
             raise AnymarkError(f"{self.name}: video files need PyAV: pip install 'anymark[video]'") from None
         try:
-            # "file" alone: a playlist may name places of the network
-            container = av.open(f"file:{self.name}", options={"protocol_whitelist": "file"})
+            options = {"protocol_whitelist": "file", "format_whitelist": _CONTAINERS.replace(" ", ",")}
+            container = av.open(
+                f"file:{self.name}", options=options, metadata_errors="replace"
+            )  # cameras write Latin-1
         except av.FFmpegError as error:
             raise AnymarkError(f"{self.name}: not a video that can be read ({_said(error)})") from None
         videos = container.streams.video

@@ -226,14 +226,14 @@ def test_a_rolled_head_is_read_upright(models: Path, photo: np.ndarray) -> None:
 def test_a_head_on_its_side_is_read_in_the_surest_of_four_quarter_turns(
     models: Path, photo: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    detector = Detector(models / "basis", models / "rolled", most_unsure=np.inf)
-    looks: list[float] = []
+    detector = Detector(models / "basis", models / "rolled", most_unsure=np.inf, looks=1)
+    turns: list[float] = []
 
     def unsure_but_in_one(self: Network, **inputs: np.ndarray) -> list[np.ndarray]:
         answers = call(self, **inputs)
         if self.path.name == "decode.onnx":
-            looks.append(0)
-            answers[0][..., 2] += 0.0 if len(looks) % 4 == 0 else 3.0  # log sigma: the last look is the surest
+            turns.append(0)
+            answers[0][..., 2] += 0.0 if len(turns) % 4 == 0 else 3.0  # log sigma: the last turn is the surest
         return answers
 
     call = Network.__call__
@@ -241,7 +241,7 @@ def test_a_head_on_its_side_is_read_in_the_surest_of_four_quarter_turns(
     box = [[CENTRES[0][0] - 40, CENTRES[0][1] - 40, CENTRES[0][0] + 40, CENTRES[0][1] + 40]]
     (face,) = detector.detect(photo, POINTS_MM, boxes=box)
     assert face.window.roll_rad == pytest.approx(3 * np.pi / 2)
-    assert len(looks) == 5
+    assert len(turns) == 5
 
 
 def test_array_path_and_pillow_give_the_same(detector: Detector, photo: np.ndarray, tmp_path: Path) -> None:
@@ -390,7 +390,8 @@ def test_a_layouts_data_set_code_moves_its_points(models: Path, photo: np.ndarra
 
 def test_points_slide_with_the_side_that_a_head_is_seen_from(models: Path, photo: np.ndarray) -> None:
     head = Detector(models / "basis", models / "locator").encode(photo)[0]
-    turned = replace(head, camera_vector=np.array([0.8, 0, -0.6, 0, -1, 0, -0.6, 0, -0.8, 0, 0, 700, 5], np.float32))
+    camera = np.array([0.8, 0, -0.6, 0, -1, 0, -0.6, 0, -0.8, 0, 0, 700, 5], np.float32)
+    turned = replace(head, camera=Camera.of_crop(camera, head.crop))
     slides = np.tile(np.array([[10.0, 0, -5], [0, 0, 0]]), (3, 1, 1))
     sliding = Layout("mine", POINTS_MM, slides_mm=slides)
     for each, moved in ((head, (0, 0, 0)), (turned, (6, 0, -3))):
@@ -413,7 +414,7 @@ def test_what_is_hidden_by_the_head_itself_is_not_visible(models: Path, photo: n
 def test_visibility_costs_nothing_that_is_not_asked_for(
     models: Path, photo: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    head = Detector(models / "basis", models / "locator").encode(photo)[0]
+    head = Detector(models / "basis", models / "locator", looks=1).encode(photo)[0]
     points: list[int] = []
     call = Network.__call__
 

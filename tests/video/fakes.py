@@ -15,6 +15,7 @@ import numpy.typing as npt
 from anymark import Detector, Head, Landmarks, Window
 from anymark.canonical import Layout, load_layout
 from anymark.detect.landmarker import Answer, Landmarker
+from anymark.detect.looks import Look
 from anymark.detect.window import Crop
 from anymark.video import Frame
 
@@ -36,7 +37,9 @@ class FakeLandmarker(Landmarker):
         self.most_unsure = 0.08
         self.surface_trust = 1.0
 
-    def landmarks(self, code: npt.NDArray[np.float32], camera: npt.NDArray[np.float32], layout: Layout) -> Answer:
+    def landmarks(
+        self, code: npt.NDArray[np.float32], camera: npt.NDArray[np.float32], layout: Layout, mirrored: bool = False
+    ) -> Answer:
         points = layout.points_mm
         seen = points @ camera[:9].reshape(3, 3).T + camera[9:12]
         ones = np.ones(len(points), np.float32)
@@ -108,7 +111,10 @@ def _head(disc: tuple[float, float, float] | None, window: Window | None, size: 
     code = np.full((1, 5), moved, np.float32)
     score = 0.9 if window is None else 1.0
     face = FakeDetector.landmarker.landmarks(code, CAMERA, load_layout("mediapipe478"))
-    return FakeHead(code, CAMERA, face, square, crop, box, 0.0, unsureness, score, size, FakeDetector.landmarker)
+    looks = (Look(code, CAMERA, crop, False),)
+    return FakeHead(
+        looks, looks[0].camera, face, square, crop, box, 0.0, unsureness, score, size, FakeDetector.landmarker
+    )
 
 
 def picture(*discs: tuple[float, float, float, int], size: tuple[int, int] = SIZE) -> npt.NDArray[np.uint8]:

@@ -19,6 +19,9 @@ CUBE_SIDE_MM = 400.0
 FACING = np.diag([1.0, -1.0, -1.0])
 """R_camera_head of a head that looks into the camera: x right, y down, z forward against x left, y up, z out."""
 
+MIRROR = np.array([-1.0, 1.0, 1.0])
+"""Times a point: its image on the other side of the head, which is symmetric."""
+
 
 def mm_to_uvw(points_mm: npt.ArrayLike) -> npt.NDArray[np.float64]:
     """Head frame in millimetres (..., 3) -> unit cube (..., 3). The head lies inside [0, 1]."""

@@ -17,7 +17,7 @@ from tyro.conf import Positional, UseAppendAction, arg
 from anymark.canonical import Layout
 from anymark.commands.asked import asked_layout
 from anymark.commands.models import detector_of, only_template
-from anymark.commands.said import complain
+from anymark.commands.said import complain, say
 from anymark.detect.camera import Camera
 from anymark.detect.dense import DENSE
 from anymark.detect.detector import Detector, Head
@@ -67,6 +67,8 @@ class Detect:
     refine: bool = False
     """Let the dense model have a say in where points are and whether they are seen, which is slower; see docs/models.md
     for what it brings."""
+    looks: Annotated[int | None, arg(metavar="N")] = None
+    """How often each head is looked at: 1, 2, 4 or 8 times. More are steadier, and slower; 2 unless given."""
     pose: bool = False
     """Print the yaw, pitch and roll of each head in degrees, and its focal length in pixels."""
     max_heads: Annotated[int | None, arg(metavar="N")] = None
@@ -104,7 +106,7 @@ class Detect:
         read = [*paths, *([Path(self.layout)] if self.layout and Path(self.layout).suffix else [])]
         check_targets(filter(None, (self.json, self.csv, *chain(*targets), *meshes)), read)
         refine = DENSE if self.refine else None
-        detector = detector_of(self.model, self.locator, search_px=self.search_px, refine=refine)
+        detector = detector_of(self.model, self.locator, search_px=self.search_px, refine=refine, looks=self.looks)
         if isinstance(detector, MarkerDetector):
             layout = only_template(detector, layout=self.layout, point=self.point, mesh=self.mesh, pose=self.pose)
         assert layout is not None
@@ -215,7 +217,7 @@ def targets_of(photo: Path, stem: Path) -> tuple[Path, Path]:
 
 def _say(line: str) -> None:
     try:
-        print(line, flush=True)
+        say(line)
     except BrokenPipeError:  # whoever read us has gone (`| head`), but the files are still to be written
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 

@@ -19,7 +19,7 @@ from tyro.conf import arg
 from anymark import __version__
 from anymark.apps.clicks import ClickedPoints
 from anymark.canonical import Layout
-from anymark.commands.said import complain
+from anymark.commands.said import complain, say
 from anymark.detect.dense import DENSE
 from anymark.detect.detector import Detector
 from anymark.detect.locate import SEARCH_PX
@@ -52,6 +52,8 @@ class Following(ABC):
     refine: bool = False
     """Let the dense model have a say in where points are and whether they are seen, which is slower; see docs/models.md
     for what it brings."""
+    looks: Annotated[int | None, arg(metavar="N")] = None
+    """How often each head is looked at: 1, 2, 4 or 8 times. More are steadier, and slower; in videos 1 unless given."""
     rate: Annotated[float | None, arg(metavar="FPS")] = None
     """Frames a second of an image sequence; 24 unless given."""
     exposure: Annotated[float, arg(metavar="STOPS")] = 0.0
@@ -109,7 +111,14 @@ class Following(ABC):
             AnymarkError: a bad model.
         """
         refine = DENSE if self.refine else None
-        detector = Detector(self.model, self.locator, threads=self.threads, search_px=self.search_px, refine=refine)
+        detector = Detector(
+            self.model,
+            self.locator,
+            threads=self.threads,
+            search_px=self.search_px,
+            refine=refine,
+            looks=self.looks,
+        )
         detector.load()
         return detector
 
@@ -161,6 +170,7 @@ class Following(ABC):
             "model": _digest(Model(self.model, "markers" if marks else "landmarks").card),
             "locator": None if marks else _digest(Model(self.locator, "locator").card),
             "--refine": _digest(Model(DENSE, "dense").card) if self.refine else None,
+            "--looks": self.looks,
             "--max-heads": self.max_heads,
             "--search-px": self.search_px,
             "--rate": self.rate,
@@ -190,11 +200,11 @@ def report(video: Video, track: Track) -> None:
     """A line a head."""
     frames = len(track.pts)
     if not track.ids:
-        print(f"{video.name}  {frames} frames  no face")
+        say(f"{video.name}  {frames} frames  no face")
     for number in track.ids:
         seen = track.rows["frame"][track.rows["head"] == number]
         first, last = int(seen[0]), int(seen[-1])
-        print(
+        say(
             f"{video.name}  head {number}  {len(seen)} of {frames} frames  {first}-{last}"
             f"  {track.time_s[first]:.3f}-{track.time_s[last]:.3f} s"
         )

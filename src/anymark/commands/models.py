@@ -20,6 +20,8 @@ def detector_of(model: str, locator: str, *, refine: str | None, **options: Any)
     if kind_of(model) == "markers":
         if refine is not None:
             raise AnymarkError("--refine: marker models know nothing of heads, which dense models are about")
+        if options.get("looks") is not None:
+            raise AnymarkError("--looks: marker models look once")
         detector = MarkerDetector(model, threads=options.get("threads"))
     else:
         detector = Detector(model, locator, refine=refine, **options)

@@ -76,9 +76,8 @@ class Track(Following):
         if self.save_points is not None and not (self.point or self.marker_file):
             raise AnymarkError(f"--save-points {self.save_points}: no points were clicked")
         if kind_of(self.model) == "markers":
-            detector = detector_of(
-                self.model, self.locator, refine=DENSE if self.refine else None, threads=self.threads
-            )
+            refine = DENSE if self.refine else None
+            detector = detector_of(self.model, self.locator, refine=refine, threads=self.threads, looks=self.looks)
             assert isinstance(detector, MarkerDetector)
             asked = {"layout": self.layout, "point": self.point, "marker_file": self.marker_file}
             layout, clicked = only_template(detector, **asked), None

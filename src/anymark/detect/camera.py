@@ -70,6 +70,13 @@ class Camera:
         seen = self.in_camera_mm(points_mm)
         return self.principal_px + self.focal_px * seen[..., :2] / seen[..., 2:]
 
+    def onto(self, points_mm: npt.ArrayLike, xy_px: npt.ArrayLike) -> npt.NDArray[np.float64]:
+        """Points (..., 3) of the head frame, each moved across the line of sight so that it projects onto its pixel
+        (..., 2)."""
+        depth = self.in_camera_mm(points_mm)[..., 2:]
+        across = (np.asarray(xy_px, np.float64) - self.principal_px) * depth / self.focal_px
+        return (np.concatenate([across, depth], -1) - self.t_camera_head_mm) @ self.R_camera_head
+
     def about(self, principal_px: npt.ArrayLike) -> Camera:
         """The same head seen by a camera whose principal point lies elsewhere, such as in the middle of the photo.
 

@@ -11,6 +11,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from anymark.canonical import Layout
 from anymark.canonical.face_mesh import EYE_CORNERS, FACE_MESH_LAYOUT, FACE_MESH_POINTS
 from anymark.detect.boxes import check_box, check_boxes, one_a_face
 from anymark.detect.camera import Camera
@@ -19,6 +20,7 @@ from anymark.detect.image import Photo, Source, open_photo
 from anymark.detect.landmarker import Answer, Landmarker
 from anymark.detect.landmarks import Landmarks
 from anymark.detect.locate import SEARCH_PX, Box, Locator, roll_of
+from anymark.detect.looks import LOOKS, Look, camera_of, crops_about, read
 from anymark.detect.mesh import HeadMesh
 from anymark.detect.model import Model
 from anymark.detect.points import Points, as_layout
@@ -30,6 +32,10 @@ from anymark.errors import AnymarkError
 FAR = 0.25
 """A crop that lies farther from its window, as `_apart` says, is looked at again."""
 
+PHOTO_LOOKS = 2
+"""Looks at each head of a photo, if it is not said how many: the second, mirrored, takes a twentieth off errors and a
+sixth off jitter."""
+
 STRAYED = 0.12
 """A followed face whose window lies so far from the one that it was read in is looked for anew."""
 
@@ -38,16 +44,16 @@ STRAYED = 0.12
 class Head:
     """One encoded head of one photo; made by `Detector.encode`."""
 
-    code: npt.NDArray[np.float32]
-    """(K, 5) or (D,) what the network made of it."""
-    camera_vector: npt.NDArray[np.float32]
-    """(13,) the crop's camera; see `anymark.detect.camera.VECTOR`."""
+    looks: tuple[Look, ...]
+    """What the network made of it, as often as it was looked at."""
+    camera: Camera
+    """Pose and focal length, in pixels of the photo; the principal point is the crop's middle."""
     face: Answer
     """The points of the layout mediapipe478, which every head is judged by."""
     window: Window
     """The rough square that the head was looked for in, pixels of the photo."""
     crop: Crop
-    """What the network saw, pixels of the photo."""
+    """What the network saw, pixels of the photo; of several looks, what their crops lie about."""
     box_px: npt.NDArray[np.float64]
     """(4,) [x0, y0, x1, y1] the face that was found, pixels of the photo."""
     roll_rad: float
@@ -66,14 +72,9 @@ class Head:
         return f"Head(box_px={self.box_px.round(1).tolist()}, score={self.score:.2f})"
 
     @cached_property
-    def camera(self) -> Camera:
-        """Pose and focal length, in pixels of the photo; the principal point is the crop's middle."""
-        return Camera.of_crop(self.camera_vector, self.crop)
-
-    @cached_property
     def vertices_mm(self) -> npt.NDArray[np.float32]:
         """(V, 3) the vertices of `CanonicalHead` on this head, in its frame."""
-        return self.landmarker.landmarks(self.code, self.camera_vector, as_layout("head")).xyz_mm
+        return self._read(as_layout("head")).xyz_mm
 
     @cached_property
     def _surface(self) -> Surface:
@@ -99,7 +100,7 @@ class Head:
         """
         layout = as_layout(points).seen_from(self.camera.seen_from)
         known = layout is as_layout(FACE_MESH_LAYOUT)
-        found = self.face if known else self.landmarker.landmarks(self.code, self.camera_vector, layout)
+        found = self.face if known else self._read(layout)
         landmarks = Landmarks(
             layout=layout,
             xy_px=self.crop.to_image(found.xy),
@@ -114,6 +115,9 @@ class Head:
             surface=self._surface,
         )
         return landmarks if self.refiner is None else self.refiner(landmarks, found.canonical_mm)
+
+    def _read(self, layout: Layout) -> Answer:
+        return read(self.landmarker, self.looks, self.camera, self.crop, layout)
 
 
 class Detector:
@@ -133,6 +137,9 @@ class Detector:
             landmark model's card; infinity keeps every box. Heads in boxes and windows of the caller's are always kept.
         refine: A dense model of the package by name, or a model's folder, that has a say in where points are and
             whether they are seen; see `anymark.detect.round_trip`. None: the landmark model alone.
+        looks: How often each head is looked at: 1, 2, 4 or 8 times, in crops a little apart, every other one mirrored;
+            see `anymark.detect.looks`. More are steadier, and take as many times the encoder. None: twice, and in
+            frames of a video, where heads are followed, once.
 
     Raises:
         AnymarkError: a number out of its range; at first use, no such model or provider.
@@ -147,7 +154,10 @@ class Detector:
         search_px: int = SEARCH_PX,
         most_unsure: float | None = None,
         refine: str | os.PathLike[str] | None = None,
+        looks: int | None = None,
     ) -> None:
+        if looks is not None and looks not in LOOKS:
+            raise AnymarkError(f"looks must be {', '.join(map(str, LOOKS[:-1]))} or {LOOKS[-1]}, not {looks}")
         if most_unsure is not None and not most_unsure > 0:
             raise AnymarkError(f"most_unsure must be above 0, not {most_unsure}")
         self._names = (model, locator)
@@ -155,6 +165,7 @@ class Detector:
         self._search_px = search_px
         self._most_unsure = most_unsure
         self._refine = refine
+        self._looks = looks
 
     @cached_property
     def landmarker(self) -> Landmarker:
@@ -207,7 +218,8 @@ class Detector:
             AnymarkError: a bad photo, window or model.
         """
         photo, windows = open_photo(image), _checked(windows)
-        heads = self._read(photo, windows, [1.0] * len(windows), [Crop(window.affine()) for window in windows])
+        crops = [Crop(window.affine()) for window in windows]
+        heads = self._read(photo, windows, [1.0] * len(windows), crops, self._looks or 1)
         most = self.landmarker.most_unsure
         lost = [
             i
@@ -303,27 +315,35 @@ class Detector:
     def _encode(self, photo: Photo, windows: Sequence[Window], scores: Sequence[float]) -> list[Head]:
         """The head of each window, in their order. One whose crop lies far from its window is read once more, through
         the window about its face, and the surer answer stays: S is at its best near where it starts."""
-        heads = self._read(photo, windows, scores)
+        heads = self._read(photo, windows, scores, self._crops(photo, windows), self._looks or PHOTO_LOOKS)
         far = [i for i, head in enumerate(heads) if _apart(head.crop, head.window) > FAR]
-        again = self._read(photo, [heads[i].next_window() for i in far], [scores[i] for i in far])
+        about = [heads[i].next_window() for i in far]
+        again = self._read(
+            photo, about, [scores[i] for i in far], self._crops(photo, about), self._looks or PHOTO_LOOKS
+        )
         for i, head in zip(far, again, strict=True):
             heads[i] = min(heads[i], replace(head, window=windows[i]), key=lambda each: each.unsureness)
         return heads
 
     def _read(
-        self, photo: Photo, windows: Sequence[Window], scores: Sequence[float], crops: Sequence[Crop] | None = None
+        self, photo: Photo, windows: Sequence[Window], scores: Sequence[float], crops: Sequence[Crop], looks: int
     ) -> list[Head]:
-        """Each window through the networks, once; the crops are what the first of them chooses, if not given."""
+        """The head of each window, looked at so often about its crop."""
         if not windows:
             return []
-        crops = self._crops(photo, windows) if crops is None else crops
-        codes, cameras = self.landmarker.encode(cut(photo, crops, self.landmarker.input_size))
-        found = zip(codes, cameras, windows, crops, scores, strict=True)
-        return [self._head(photo, *parts) for parts in found]
+        about = [crops_about(crop, looks) for crop in crops]
+        pictures = cut(photo, [crop for each in about for crop in each], self.landmarker.input_size)
+        sides = [pictures] if looks == 1 else [pictures, pictures[:, :, ::-1]]
+        found = [zip(*self.landmarker.encode(side), strict=True) for side in sides]
+        heads = []
+        for window, score, crop, each in zip(windows, scores, crops, about, strict=True):
+            seen = tuple(Look(*next(side), part, i == 1) for i, side in enumerate(found) for part in each)
+            heads.append(self._head(photo, seen, window, crop, score))
+        return heads
 
     def _crops(self, photo: Photo, windows: Sequence[Window]) -> list[Crop]:
         """What the first network chooses to see of each window; of models that have none, the windows themselves."""
-        if self.landmarker.crop_size is None:
+        if self.landmarker.crop_size is None or not windows:
             return [Crop(window.affine()) for window in windows]
         thetas = self.landmarker.crops(cut(photo, windows, self.landmarker.crop_size))
         return [Crop.inside(window, theta) for window, theta in zip(windows, thetas, strict=True)]
@@ -331,18 +351,18 @@ class Detector:
     def _head(
         self,
         photo: Photo,
-        code: npt.NDArray[np.float32],
-        camera: npt.NDArray[np.float32],
+        looks: tuple[Look, ...],
         window: Window,
         crop: Crop,
         score: float,
     ) -> Head:
-        face = self.landmarker.landmarks(code, camera, as_layout(FACE_MESH_LAYOUT))
+        camera = camera_of(looks, crop)
+        face = read(self.landmarker, looks, camera, crop, as_layout(FACE_MESH_LAYOUT))
         box, roll = face_box(crop.to_image(face.xy).astype(np.float64))
         sigma = float(np.median(face.sigma[:FACE_MESH_POINTS])) * crop.side_px / 2
         unsureness = sigma / float((box[2:] - box[:2]).max())
         size = photo.full_size_px
-        return Head(code, camera, face, window, crop, box, roll, unsureness, score, size, self.landmarker)
+        return Head(looks, camera, face, window, crop, box, roll, unsureness, score, size, self.landmarker)
 
 
 def dense_maps(network: DenseNetwork, photo: Photo, heads: Sequence[Head]) -> list[DenseMap]:

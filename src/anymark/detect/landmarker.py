@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from anymark.canonical import Layout
+from anymark.canonical.frame import MIRROR
 from anymark.detect.camera import VECTOR
 from anymark.detect.model import Model, Network
 from anymark.errors import AnymarkError
@@ -30,9 +31,10 @@ CHANNELS = 7
 """Of decode.onnx: x and y in the crop, log sigma in the same unit, logit of being seen, X, Y and Z in millimetres."""
 
 _POINTS_AT_ONCE = 16_384  # canonical points per call of a network; bounds memory for layouts of millions
-_CACHED_LAYOUTS = 8
+_CACHED_LAYOUTS = 16  # eight, each with its mirror image
 _CACHED_BYTES = 128_000_000  # of their queries together: 50,000 points x 132 terms take 27 MB
 _LARGEST_INPUT = 4096  # pixels; more is a slip on the card
+_MIRROR = MIRROR.astype(np.float32)
 _PREDICTORS = ("basis", "mlp", "transformer")
 _CROPS = ("similarity", "affine")
 
@@ -146,14 +148,20 @@ class Landmarker:
         found = [_run(self._encode, (), (VECTOR,), image=part) for part in parts]
         return np.concatenate([code for code, _ in found]), np.concatenate([camera for _, camera in found])
 
-    def landmarks(self, code: Floats, camera: Floats, layout: Layout) -> Answer:
+    def landmarks(self, code: Floats, camera: Floats, layout: Layout, mirrored: bool = False) -> Answer:
         """The code of one head (K, 5) or (D,), its camera (13,) and a layout -> the layout's points on that head.
+
+        Args:
+            mirrored: The crop was mirrored: the points' mirror images are asked for, and the answers mirrored back.
 
         Raises:
             AnymarkError: an answer is not finite, or the layout's data set code is of another model.
         """
         head = {"code": code[None], "camera": camera[None]}
         queries = self._queries(layout.points_mm, self.data_set_code(layout))
+        if mirrored:  # of where the data set means the points to be: it may mean the two sides differently
+            meant = np.concatenate([q.points_mm for q in queries])
+            queries = self._queries(meant * _MIRROR, self.codes[REFERENCE])
         parts = [(_run(self._decode, (CHANNELS,), **head, **q._asdict())[0][0], q.points_mm) for q in queries]
         found, canonical = (np.concatenate(each) for each in zip(*parts, strict=True))
         with np.errstate(over="ignore"):
@@ -162,7 +170,10 @@ class Landmarker:
             raise AnymarkError(f"{self._decode.path}: its answer is not finite")
         logit = np.clip(self._visible_scale * found[:, 3] + self._visible_shift, -50, 50)
         uncovered = (1 / (1 + np.exp(-logit))).astype(np.float32)
-        return Answer(found[:, :2], sigma, uncovered, found[:, 4:], canonical)
+        xy, xyz_mm = found[:, :2], found[:, 4:]
+        if mirrored:
+            xy, xyz_mm, canonical = xy * _MIRROR[:2], xyz_mm * _MIRROR, canonical * _MIRROR
+        return Answer(xy, sigma, uncovered, xyz_mm, canonical)
 
     def data_set_code(self, layout: Layout) -> Floats:
         """(E,) the numbers of a layout's code; those of the reference for a name that the model lacks.

@@ -116,9 +116,12 @@ class Crop:
     @classmethod
     def inside(cls, window: Window, theta: npt.ArrayLike) -> Crop:
         """The part of a window that theta (2, 3), a map from crop to window coordinates, asks for."""
+        return cls(window.affine()).part(theta)
+
+    def part(self, theta: npt.ArrayLike) -> Crop:
+        """The part of it that theta (2, 3), a map from that part's coordinates to this crop's, asks for."""
         linear, shift = np.hsplit(np.asarray(theta, np.float64), [2])
-        outer = window.affine()
-        return cls(np.column_stack([outer[:, :2] @ linear, outer[:, :2] @ shift + outer[:, 2:]]))
+        return Crop(np.column_stack([self.affine[:, :2] @ linear, self.affine[:, :2] @ shift + self.affine[:, 2:]]))
 
     @property
     def centre_px(self) -> npt.NDArray[np.float64]:

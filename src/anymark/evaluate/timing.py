@@ -79,7 +79,7 @@ def stages(detector: Detector, photo: Path, seconds: float, threads: int | None 
     heads = detector.encode(opened)
     if not heads:
         raise AnymarkError(f"{photo}: no head in it to measure on (give --image FILE)")
-    head = heads[0]
+    head, look = heads[0], heads[0].looks[0]
     seen = head.crop.scaled(1 / opened.shrink)
     crops = crop(opened.pixels, seen, landmarker.input_size)[None]
     new_points = _never_twice(layout.points_mm)
@@ -94,9 +94,10 @@ def stages(detector: Detector, photo: Path, seconds: float, threads: int | None 
         "crop": lambda: crop(opened.pixels, seen, landmarker.input_size),
         "encode": lambda: landmarker.encode(crops),
         "window to points": lambda: detector.encode(opened, [head.window])[0].query(layout),
+        "followed to points": lambda: detector.follow(opened, [head.next_window()])[0].query(layout),
         "query, new layout": lambda: head.query(next(new_points)),
         "query, layout seen before": lambda: head.query(layout),
-        "decode": lambda: landmarker.landmarks(head.code, head.camera_vector, layout),
+        "decode": lambda: landmarker.landmarks(look.code, look.camera_vector, layout),
         "dense network": lambda: dense(picture, priors),
         "dense map": lambda: dense_maps(dense, opened, [replace(head)]),  # a new one: it has not been drawn yet
         "query, refined": lambda: refined.query(layout),

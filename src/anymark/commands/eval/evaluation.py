@@ -48,6 +48,8 @@ class Evaluation(ABC):
     """Model that finds the heads, for --boxes locate."""
     refine: bool = False
     """Let the dense model have a say, as in anymark detect --refine."""
+    looks: Annotated[int | None, arg(metavar="N")] = None
+    """How often each head is looked at: 1, 2, 4 or 8 times; 2 in photos and 1 in followed frames unless given."""
     threads: Annotated[int | None, arg(metavar="N")] = None
     """Threads of each network; all cores by default."""
     threshold: Annotated[float | None, arg(metavar="T")] = None
@@ -79,7 +81,8 @@ class Evaluation(ABC):
         check_limits(self.limit, self.threads)
         benchmark = self.read() if self.limit is None else self.read().limited(self.limit)
         threshold = benchmark.threshold if self.threshold is None else self.threshold
-        detector = Detector(self.model, self.locator, threads=self.threads, refine=DENSE if self.refine else None)
+        refine = DENSE if self.refine else None
+        detector = Detector(self.model, self.locator, threads=self.threads, refine=refine, looks=self.looks)
         detector.landmarker.load()
         if self.boxes == "locate":
             detector.locator.load()
@@ -90,6 +93,7 @@ class Evaluation(ABC):
             "model": self.model,
             "locator": self.locator if self.boxes == "locate" else None,
             "refined": self.refine,
+            "looks": self.looks,
             "boxes": self.boxes,
             "calibrated_on": len(benchmark.calibration),
         }

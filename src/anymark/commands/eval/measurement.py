@@ -48,6 +48,8 @@ class Measurement(ABC):
     """Landmark model."""
     refine: bool = False
     """Let the dense model have a say in landmarks, as in anymark detect --refine."""
+    looks: Annotated[int | None, arg(metavar="N")] = None
+    """How often each head is looked at: 1, 2, 4 or 8 times; 2 in photos and 1 in followed frames unless given."""
     threads: Annotated[int | None, arg(metavar="N")] = None
     """Threads of each network; all cores by default."""
     json: Annotated[Path | None, arg(metavar="FILE")] = None
@@ -79,13 +81,15 @@ class Measurement(ABC):
             details = {detail.title: detail.rows for detail in measured.details}
             settings = {"measured on": measured.what, "host": host(), "model": self.model, "details": details}
             settings |= {"refined": True} if self.refine else {}
+            settings |= {} if self.looks is None else {"looks": self.looks}
             write_json(self.json, plain({**settings, **measured.further, "notes": notes}), indent=2)
         print(measured.last_line)
         return 2 if measured.left_out else 0
 
     def detector(self, locator: str = "locator") -> Detector:
         """The model, its networks loaded."""
-        detector = Detector(self.model, locator, threads=self.threads, refine=DENSE if self.refine else None)
+        refine = DENSE if self.refine else None
+        detector = Detector(self.model, locator, threads=self.threads, refine=refine, looks=self.looks)
         detector.landmarker.load()
         return detector
 

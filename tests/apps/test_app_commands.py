@@ -64,7 +64,7 @@ def test_segment(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert (nose[labels == 2] > 80).all()
     numbered = sorted(path.name for path in Path("anymark-out/shot.labels.anymark").iterdir())
     assert numbered == [f"{FIRST + i:06d}.png" for i in range(COUNT)]  # as the sequence's
-    assert Path("anymark-out/shot.anymark.mp4").stat().st_size > 1000
+    assert Path("anymark-out/shot.segment.anymark.mp4").stat().st_size > 1000
     assert not list(Path("anymark-out").glob("*.part"))
 
 
@@ -81,7 +81,7 @@ def test_segment_s_bad_regions(files: Path, capsys: pytest.CaptureFixture[str]) 
 
 def test_paint(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["paint", "a.png", "shot.%04d.png", "--picture", "spot.png", "--alpha", "--smooth", "causal"]) == 0
-    before, after = (np.asarray(Image.open(name)).astype(int) for name in ("a.png", "anymark-out/a.anymark.png"))
+    before, after = (np.asarray(Image.open(name)).astype(int) for name in ("a.png", "anymark-out/a.paint.anymark.png"))
     alpha = np.asarray(Image.open("anymark-out/a.alpha.anymark.png"))
     assert (alpha > 200).sum() > 20
     assert (before == after)[alpha == 0].all()
@@ -120,12 +120,12 @@ def test_texture(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def test_anatomy(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["anatomy", "a.png", "shot.####.png"]) == 0
     assert "jaw open by" in capsys.readouterr().out
-    (one,) = rows(Path("anymark-out/a.anymark.csv"))
+    (one,) = rows(Path("anymark-out/a.anatomy.anymark.csv"))
     assert 5 < float(one["jaw_opening_mm"]) < 30  # she laughs
     assert abs(float(one["left_gaze_yaw_deg"])) < 15
-    clip = rows(Path("anymark-out/shot.anymark.csv"))
+    clip = rows(Path("anymark-out/shot.anatomy.anymark.csv"))
     assert [int(row["frame"]) for row in clip] == list(range(COUNT))
-    head = json.loads(Path("anymark-out/shot.anymark.json").read_text())["heads"][0]
+    head = json.loads(Path("anymark-out/shot.anatomy.anymark.json").read_text())["heads"][0]
     turn = np.array(head["frames"][0]["bodies"]["mandible"]["R_camera_body"])
     np.testing.assert_allclose(turn @ turn.T, np.eye(3), atol=1e-4)
     assert Path("anymark-out/a.head1.skull.anymark.obj").read_text().count("\nf ") > 1000

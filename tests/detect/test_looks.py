@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -30,6 +31,13 @@ class Leaning(FakeLandmarker):
         side = -1 if mirrored else 1
         found = super().landmarks(code, camera, layout)
         return found._replace(xy=found.xy + np.float32([0.1 * side, 0]), xyz_mm=found.xyz_mm + np.float32([side, 2, 0]))
+
+
+def turned(angle: float, focal: float) -> Look:
+    """A look at a head that is turned by so much, a metre away for each ten of the focal length."""
+    turn = np.array([[np.cos(angle), 0, np.sin(angle)], [0, 1, 0], [-np.sin(angle), 0, np.cos(angle)]])
+    vector = np.concatenate([(turn @ np.diag([1.0, -1, -1])).ravel(), [3, 4, 100 * focal, focal]])
+    return Look(np.zeros((1, 5), np.float32), vector.astype(np.float32), CROP, False)
 
 
 @pytest.mark.parametrize("looks", LOOKS)
@@ -78,17 +86,29 @@ def test_what_leans_to_one_side_does_not_do_so_with_a_mirrored_look() -> None:
 
 
 def test_cameras_that_differ_give_the_one_between_them() -> None:
-    angles = 0.2, -0.1
-    looks = []
-    for angle, focal in zip(angles, (8.0, 12.5), strict=True):
-        turn = np.array([[np.cos(angle), 0, np.sin(angle)], [0, 1, 0], [-np.sin(angle), 0, np.cos(angle)]])
-        vector = np.concatenate([(turn @ np.diag([1.0, -1, -1])).ravel(), [3, 4, 100 * focal, focal]])
-        looks.append(Look(np.zeros((1, 5), np.float32), vector.astype(np.float32), CROP, False))
+    looks = [turned(0.2, 8.0), turned(-0.1, 12.5)]
     camera = camera_of(looks, CROP)
     assert camera.focal_px == pytest.approx(10 * CROP.side_px / 2, rel=1e-5)
     assert camera.t_camera_head_mm[2] == pytest.approx(1000, rel=1e-5)
-    between = camera_of([replace(looks[0])], CROP).R_camera_head @ camera.R_camera_head.T
-    assert np.arccos((np.trace(between) - 1) / 2) == pytest.approx((angles[0] - angles[1]) / 2, abs=1e-5)
+    np.testing.assert_allclose(camera.R_camera_head, turned(0.05, 10.0).camera.R_camera_head, atol=1e-4)
+
+
+def test_the_camera_of_a_mirrored_look_sees_the_head_as_it_is() -> None:
+    look = replace(turned(0.4, 6.0), mirrored=True)
+    points = np.random.default_rng(0).normal(0, 50, (20, 3))
+    rotation, place = look.camera_vector[:9].reshape(3, 3), look.camera_vector[9:12]
+    x, y, z = ((points * (-1, 1, 1)) @ rotation.T + place).T
+    inside = look.camera_vector[12] * np.stack([x / z, y / z], 1)
+    np.testing.assert_allclose(look.camera.project(points), CROP.to_image(inside * (-1, 1)), atol=1e-3)
+
+
+@pytest.mark.parametrize("linear", [[[60, 0], [0, 50]], [[55, 10], [0, 55]], [[48, -36], [36, 48]]])
+def test_looks_that_agree_say_what_one_says(linear: list[list[float]]) -> None:
+    crop, code = Crop(np.column_stack([linear, [150.0, 90.0]])), np.zeros((1, 5), np.float32)
+    looks = [Look(code, CAMERA, crop, mirrored) for mirrored in (False, True)]
+    one, both = (read(FakeLandmarker(), some, camera_of(some, crop), crop, LAYOUT) for some in (looks[:1], looks))
+    for first, second in zip(one, both, strict=True):
+        np.testing.assert_allclose(second, first, atol=1e-3)
 
 
 @pytest.mark.parametrize("looks", [2, 8])
@@ -110,8 +130,8 @@ def test_a_mirrored_photo_has_mirrored_landmarks(looks: int) -> None:
     assert second.camera.yaw_pitch_roll_deg == pytest.approx((-yaw, pitch, -roll), abs=0.1)
 
 
-@pytest.mark.parametrize("looks", [0, 3, -1, 16])
-def test_other_numbers_are_refused(looks: int) -> None:
+@pytest.mark.parametrize("looks", [0, 3, -1, 16, True])
+def test_other_numbers_are_refused(looks: Any) -> None:
     with pytest.raises(AnymarkError, match=f"looks must be 1, 2, 4 or 8, not {looks}"):
         Detector(looks=looks)
 

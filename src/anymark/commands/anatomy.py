@@ -47,14 +47,14 @@ class AnatomyCommand(OnHeads):
         drawn = pixels
         for head, anatomy in zip(heads, found.values(), strict=True):
             drawn = draw_anatomy(drawn, anatomy, 0, head.camera)
-        write_image(out("", ".png"), Image.fromarray(drawn))
+        write_image(out("anatomy", ".png"), Image.fromarray(drawn))
         self._write(out, found, {number: [0] for number in found}, [0.0])
         for number, each in found.items():
             say(f"{name}  face {number}  {_said(each, 0)}")
 
     def clip(self, video: Video, heads: Heads, out: Place) -> None:
         """All frames of each head together: bones do not grow."""
-        check_drawing(out("", ".mp4"))
+        check_drawing(out("anatomy", ".mp4"))
         track = heads.track
         rows = {number: np.flatnonzero(track.rows["head"] == number).tolist() for number in track.ids}
         with naming(video.name):
@@ -69,7 +69,7 @@ class AnatomyCommand(OnHeads):
             return pixels
 
         with progress("drawn", 0, len(heads)) as show:
-            write_video(out("", ".mp4"), video, len(heads), drawn, show)
+            write_video(out("anatomy", ".mp4"), video, len(heads), drawn, show)
         self._write(out, found, frames, track.time_s.tolist())
         for number, each in found.items():
             opening = each.jaw_opening_mm
@@ -89,8 +89,8 @@ class AnatomyCommand(OnHeads):
             }
             for number, each in found.items()
         ]
-        write_json(out("", ".json"), {"format": 1, "heads": heads})
-        with atomic(out("", ".csv"), "w") as file:
+        write_json(out("anatomy", ".json"), {"format": 1, "heads": heads})
+        with atomic(out("anatomy", ".csv"), "w") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(COLUMNS)
             for number, each in found.items():

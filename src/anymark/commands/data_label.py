@@ -65,7 +65,7 @@ class Label:
         self._check()
         paths, problems = self._expand()
         teacher = load_teacher(self.task)
-        detector = Detector(search_px=self.search_px)
+        detector = Detector(search_px=self.search_px, looks=1)
         detector.load()
         settings = {"one_face": self.one_face, "least_px": self.least_px, "search_px": self.search_px}
         with alone_in(self.out):

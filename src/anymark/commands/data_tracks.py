@@ -12,7 +12,7 @@ import numpy.typing as npt
 from tyro.conf import Positional, arg
 
 from anymark.commands.on_pairs import WithDense
-from anymark.commands.said import complain
+from anymark.commands.said import complain, say
 from anymark.detect.dense import DenseNetwork
 from anymark.detect.detector import Detector
 from anymark.detect.files import unique
@@ -77,7 +77,7 @@ class DataTracks(WithDense):
                     complain(f"{clip}: left out: {error}")
                     continue
                 found.save(path)
-                print(f"{clip}  {len(found.frames)} frames  {found.xy_px.shape[1]} tracks")
+                say(f"{clip}  {len(found.frames)} frames  {found.xy_px.shape[1]} tracks")
         return 2 if failed else 0
 
     def _pixels(self, clip: str) -> Iterator[npt.NDArray[np.uint8]]:

@@ -9,7 +9,7 @@ from typing import Annotated
 from tyro.conf import Positional, arg
 
 from anymark.commands.detect import expand
-from anymark.commands.said import complain
+from anymark.commands.said import complain, say
 from anymark.errors import AnymarkError
 
 
@@ -50,5 +50,5 @@ class ImportModel:
         photos = [load_image(path) for path in paths]
         name = self.name or self.out.resolve().name
         out, left_mm = import_densemarks(self.weights, self.out, name, photos, Detector())
-        print(f"{out}: cubes aligned to {left_mm:.1f} mm")
+        say(f"{out}: cubes aligned to {left_mm:.1f} mm")
         return 0

@@ -13,6 +13,7 @@ from anymark.canonical import Layout, available_layouts, load_layout
 from anymark.commands.layout_calibrate import Calibrate
 from anymark.commands.layout_markers import FromMarkers, Marks
 from anymark.commands.on_heads import is_video
+from anymark.commands.said import say
 from anymark.detect.detector import Detector
 from anymark.detect.image import load_image
 from anymark.detect.points import as_layout
@@ -31,7 +32,7 @@ class List:
         layouts = [load_layout(name) for name in available_layouts()]
         width = max(len(layout.name) for layout in layouts)
         for layout in layouts:
-            print(f"{layout.name:{width}}  {len(layout):6,} points")
+            say(f"{layout.name:{width}}  {len(layout):6,} points")
         return 0
 
 
@@ -48,13 +49,13 @@ class Show:
             AnymarkError: no such layout, or a file that is none.
         """
         layout = load_layout(self.layout)
-        print(f"{layout.name}: {len(layout):,} points{_code(layout)}")
+        say(f"{layout.name}: {len(layout):,} points{_code(layout)}")
         for name, index in layout.regions.items():
-            print(f"  {name}: {_ranges(index)}")
+            say(f"  {name}: {_ranges(index)}")
         print("point      x       y       z  mm of the head frame: +x the subject's left, +y up, +z out of the face")
         for number, (x, y, z) in enumerate(layout.points_mm.tolist()):
             name = "" if layout.names is None else f"  {layout.names[number]}"
-            print(f"{number:5d} {x:7.1f} {y:7.1f} {z:7.1f}{name}{_slide(layout, number)}")
+            say(f"{number:5d} {x:7.1f} {y:7.1f} {z:7.1f}{name}{_slide(layout, number)}")
         return 0
 
 
@@ -95,7 +96,7 @@ class Pick:
         layout = find_in(self.photo, clicked, frames, Detector(self.model, self.locator), not self.off_surface).layout
         layout.save(self.out)
         for name, (x, y, z) in zip(layout.names or (), layout.points_mm.tolist(), strict=True):
-            print(f"{name}  {x:.1f},{y:.1f},{z:.1f} mm")
+            say(f"{name}  {x:.1f},{y:.1f},{z:.1f} mm")
         return 0
 
 

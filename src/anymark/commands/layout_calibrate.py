@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
@@ -22,6 +21,7 @@ from anymark.apps.queries import View
 from anymark.apps.sheet import Tile, contact_sheet
 from anymark.canonical import Layout
 from anymark.commands.detect import show_progress
+from anymark.commands.said import complain
 from anymark.detect.detector import Detector
 from anymark.detect.image import open_photo
 from anymark.detect.points import as_layout
@@ -83,7 +83,7 @@ class Calibrate:
                 problems.append(error)
         show_progress(len(faces), len(faces))
         for problem in problems:
-            print(f"anymark: {problem}", file=sys.stderr)
+            complain(problem)
         if not found:
             raise AnymarkError("no annotated head is left to calibrate on")
         result = calibrate([view for _, view in found], layout, self.out.stem, self.move)

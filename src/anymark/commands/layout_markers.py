@@ -14,7 +14,7 @@ from tyro.conf import Positional, UseAppendAction, arg
 from anymark.apps.placed import placed
 from anymark.apps.points import Click
 from anymark.commands.detect import expand, show_progress
-from anymark.commands.said import complain
+from anymark.commands.said import complain, say
 from anymark.detect.detector import Detector, Head
 from anymark.detect.image import load_image
 from anymark.detect.markers import MarkerDetector, framed
@@ -131,7 +131,7 @@ class FromMarkers:
             raise AnymarkError(f"{len(clicks)} photos with a head; at least {LEAST_PHOTOS} are needed")
         layout, error_px, used = placed(clicks, marks.layout, self.out.stem)
         layout.save(self.out)
-        print(f"{self.out}: {len(layout)} points from {used} photos, {np.median(error_px):.2f} px off in the median")
+        say(f"{self.out}: {len(layout)} points from {used} photos, {np.median(error_px):.2f} px off in the median")
         return 2 if problems else 0
 
 

@@ -55,16 +55,16 @@ class Paint(OnHeads):
         """The painted photo, and its passes."""
         with naming(name):
             done, alpha = self._painted(pixels, heads)
-            write_image(out("", ".png"), Image.fromarray(done))
+            write_image(out("paint", ".png"), Image.fromarray(done))
             if self.alpha:
                 write_image(out("alpha", ".png"), alpha)
             if self.st:
                 write_exr(out("st", ".exr"), st_map(heads, (pixels.shape[1], pixels.shape[0])))
-        say(f"{name}  {len(heads)} head{'s' * (len(heads) != 1)}  {out('', '.png')}")
+        say(f"{name}  {len(heads)} head{'s' * (len(heads) != 1)}  {out('paint', '.png')}")
 
     def clip(self, video: Video, heads: Heads, out: Place) -> None:
         """The painted clip, and its passes."""
-        check_drawing(out("", ".mp4"))
+        check_drawing(out("paint", ".mp4"))
         alphas = out.frames("alpha", ".png", video) if self.alpha else None
         maps = out.frames("st", ".exr", video) if self.st else None
 
@@ -79,8 +79,8 @@ class Paint(OnHeads):
             return done
 
         with progress("painted", 0, len(heads)) as show:
-            write_video(out("", ".mp4"), video, len(heads), drawn, show)
-        say(f"{video.name}  {len(heads)} frames  {out('', '.mp4')}")
+            write_video(out("paint", ".mp4"), video, len(heads), drawn, show)
+        say(f"{video.name}  {len(heads)} frames  {out('paint', '.mp4')}")
 
     def _painted(self, pixels: Pixels, heads: list[Landmarks]) -> tuple[Pixels, Image.Image]:
         painted = paint_all(pixels, heads, self._picture, self.opacity, self.shading)

@@ -57,7 +57,7 @@ class Segment(OnHeads):
         """The photo's three files."""
         with naming(name):
             found = segment(heads, (pixels.shape[1], pixels.shape[0]), self._partition)
-        write_image(out("", ".png"), found.over(pixels))
+        write_image(out("segment", ".png"), found.over(pixels))
         write_image(out("labels", ".png"), found.picture())
         if self.masks:
             for region, mask in zip(self._partition.names, _pictures(found), strict=True):
@@ -67,7 +67,7 @@ class Segment(OnHeads):
 
     def clip(self, video: Video, heads: Heads, out: Place) -> None:
         """The clip's files."""
-        check_drawing(out("", ".mp4"))
+        check_drawing(out("segment", ".mp4"))
         labels = out.frames("labels", ".png", video)
         masks = (
             [out.frames(_file_name(region), ".png", video) for region in self._partition.names] if self.masks else []
@@ -82,9 +82,9 @@ class Segment(OnHeads):
             return np.asarray(found.over(pixels))
 
         with progress("segmented", 0, len(heads)) as show:
-            write_video(out("", ".mp4"), video, len(heads), drawn, show)
+            write_video(out("segment", ".mp4"), video, len(heads), drawn, show)
         self._write_names(out)
-        say(f"{video.name}  {len(heads)} frames  {out('', '.mp4')}")
+        say(f"{video.name}  {len(heads)} frames  {out('segment', '.mp4')}")
 
     def _write_names(self, out: Place) -> None:
         """Which number of the labels is which region."""

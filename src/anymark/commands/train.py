@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
+from anymark.commands.said import complain
 from anymark.errors import AnymarkError
 
 
@@ -60,7 +60,7 @@ class Train:
                 devices=self.devices,
             )
         except Stopped as stopped:
-            print(f"anymark: {stopped}", file=sys.stderr)
+            complain(str(stopped))
             return 130
         for name, value in metrics.items():
             print(f"{name}: {value:.4g}")

@@ -137,9 +137,9 @@ class Detector:
             landmark model's card; infinity keeps every box. Heads in boxes and windows of the caller's are always kept.
         refine: A dense model of the package by name, or a model's folder, that has a say in where points are and
             whether they are seen; see `anymark.detect.round_trip`. None: the landmark model alone.
-        looks: How often each head is looked at: 1, 2, 4 or 8 times, in crops a little apart, every other one mirrored;
-            see `anymark.detect.looks`. More are steadier, and take as many times the encoder. None: twice, and in
-            frames of a video, where heads are followed, once.
+        looks: How often each head is looked at: 1, 2, 4 or 8 times, half of them mirrored, from 4 on in crops a little
+            apart; see `anymark.detect.looks`. More are steadier, and take as many times the encoder. None: twice, and
+            once where it is followed.
 
     Raises:
         AnymarkError: a number out of its range; at first use, no such model or provider.
@@ -156,8 +156,8 @@ class Detector:
         refine: str | os.PathLike[str] | None = None,
         looks: int | None = None,
     ) -> None:
-        if looks is not None and looks not in LOOKS:
-            raise AnymarkError(f"looks must be {', '.join(map(str, LOOKS[:-1]))} or {LOOKS[-1]}, not {looks}")
+        if looks is not None and (type(looks) is not int or looks not in LOOKS):
+            raise AnymarkError(f"looks must be {', '.join(map(str, LOOKS[:-1]))} or {LOOKS[-1]}, not {looks!r}")
         if most_unsure is not None and not most_unsure > 0:
             raise AnymarkError(f"most_unsure must be above 0, not {most_unsure}")
         self._names = (model, locator)
@@ -203,7 +203,8 @@ class Detector:
         photo = open_photo(image)
         if windows is None:
             return self._located(photo, None)
-        return self._with_refiners(photo, self._encode(photo, _checked(windows), [1.0] * len(windows)))
+        heads = self._encode(photo, _checked(windows), [1.0] * len(windows), self._looks or PHOTO_LOOKS)
+        return self._with_refiners(photo, heads)
 
     def follow(self, image: Source, windows: Sequence[Window]) -> list[Head]:
         """The heads of the next frame of a video, in the windows' order, for less than `encode` costs.
@@ -217,16 +218,16 @@ class Detector:
         Raises:
             AnymarkError: a bad photo, window or model.
         """
-        photo, windows = open_photo(image), _checked(windows)
+        photo, windows, looks = open_photo(image), _checked(windows), self._looks or 1
         crops = [Crop(window.affine()) for window in windows]
-        heads = self._read(photo, windows, [1.0] * len(windows), crops, self._looks or 1)
+        heads = self._read(photo, windows, [1.0] * len(windows), crops, looks)
         most = self.landmarker.most_unsure
         lost = [
             i
             for i, head in enumerate(heads)
             if head.unsureness > most or _apart(head.next_window(), head.window) > STRAYED
         ]
-        again = self._encode(photo, [windows[i] for i in lost], [1.0] * len(lost))
+        again = self._encode(photo, [windows[i] for i in lost], [1.0] * len(lost), looks)
         for i, head in zip(lost, again, strict=True):
             heads[i] = min(heads[i], head, key=lambda each: each.unsureness)
         return self._with_refiners(photo, heads)
@@ -310,17 +311,15 @@ class Detector:
 
     def _look(self, photo: Photo, boxes: Sequence[Box]) -> list[Head]:
         windows = [Window.from_box(box.box_px, self.landmarker.window_scale, box.roll_rad) for box in boxes]
-        return self._encode(photo, windows, [box.score for box in boxes])
+        return self._encode(photo, windows, [box.score for box in boxes], self._looks or PHOTO_LOOKS)
 
-    def _encode(self, photo: Photo, windows: Sequence[Window], scores: Sequence[float]) -> list[Head]:
+    def _encode(self, photo: Photo, windows: Sequence[Window], scores: Sequence[float], looks: int) -> list[Head]:
         """The head of each window, in their order. One whose crop lies far from its window is read once more, through
         the window about its face, and the surer answer stays: S is at its best near where it starts."""
-        heads = self._read(photo, windows, scores, self._crops(photo, windows), self._looks or PHOTO_LOOKS)
+        heads = self._read(photo, windows, scores, self._crops(photo, windows), looks)
         far = [i for i, head in enumerate(heads) if _apart(head.crop, head.window) > FAR]
         about = [heads[i].next_window() for i in far]
-        again = self._read(
-            photo, about, [scores[i] for i in far], self._crops(photo, about), self._looks or PHOTO_LOOKS
-        )
+        again = self._read(photo, about, [scores[i] for i in far], self._crops(photo, about), looks)
         for i, head in zip(far, again, strict=True):
             heads[i] = min(heads[i], replace(head, window=windows[i]), key=lambda each: each.unsureness)
         return heads

@@ -32,7 +32,7 @@ CHANNELS = 7
 
 _POINTS_AT_ONCE = 16_384  # canonical points per call of a network; bounds memory for layouts of millions
 _CACHED_LAYOUTS = 16  # eight, each with its mirror image
-_CACHED_BYTES = 128_000_000  # of their queries together: 50,000 points x 132 terms take 27 MB
+_CACHED_BYTES = 256_000_000  # of their queries together: 50,000 points x 132 terms take 27 MB, twice for both sides
 _LARGEST_INPUT = 4096  # pixels; more is a slip on the card
 _MIRROR = MIRROR.astype(np.float32)
 _PREDICTORS = ("basis", "mlp", "transformer")
@@ -158,10 +158,12 @@ class Landmarker:
             AnymarkError: an answer is not finite, or the layout's data set code is of another model.
         """
         head = {"code": code[None], "camera": camera[None]}
-        queries = self._queries(layout.points_mm, self.data_set_code(layout))
-        if mirrored:  # of where the data set means the points to be: it may mean the two sides differently
-            meant = np.concatenate([q.points_mm for q in queries])
-            queries = self._queries(meant * _MIRROR, self.codes[REFERENCE])
+        dataset, reference, points_mm = self.data_set_code(layout), self.codes[REFERENCE], layout.points_mm
+        if mirrored:
+            if not np.array_equal(dataset, reference):  # it may mean the two sides differently
+                points_mm = np.concatenate([q.points_mm for q in self._queries(points_mm, dataset)])
+            points_mm, dataset = points_mm * _MIRROR, reference
+        queries = self._queries(points_mm, dataset)
         parts = [(_run(self._decode, (CHANNELS,), **head, **q._asdict())[0][0], q.points_mm) for q in queries]
         found, canonical = (np.concatenate(each) for each in zip(*parts, strict=True))
         with np.errstate(over="ignore"):

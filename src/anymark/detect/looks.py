@@ -16,7 +16,7 @@ from anymark.canonical import Layout
 from anymark.canonical.frame import MIRROR
 from anymark.detect.camera import Camera
 from anymark.detect.landmarker import Answer, Floats, Landmarker
-from anymark.detect.window import Crop
+from anymark.detect.window import Crop, Window
 
 LOOKS = (1, 2, 4, 8)
 """How many there may be."""
@@ -35,9 +35,9 @@ class Look:
     camera_vector: Floats
     """(13,) its camera; see `anymark.detect.camera.VECTOR`."""
     crop: Crop
-    """What it saw, pixels of the photo,"""
+    """What it saw, pixels of the photo."""
     mirrored: bool
-    """left for right or not."""
+    """Whether it saw that mirrored, left for right."""
 
     @cached_property
     def camera(self) -> Camera:
@@ -57,23 +57,25 @@ def crops_about(crop: Crop, looks: int) -> list[Crop]:
 
 def read(landmarker: Landmarker, looks: Sequence[Look], camera: Camera, crop: Crop, layout: Layout) -> Answer:
     """What looks at one head say of a layout together, in coordinates of the crop that they lie about; points in 3D are
-    where its camera, `camera_of`, sees them there.
+    where its camera, `camera_of`, sees them there. Sigma is calibrated for one look: for several, a little too large.
 
     Raises:
         AnymarkError: as `Landmarker.landmarks`.
     """
-    answers = [landmarker.landmarks(look.code, look.camera_vector, layout, look.mirrored) for look in looks]
-    if len(answers) == 1:
-        return answers[0]
-    xy_px = np.mean([look.crop.to_image(a.xy.astype(np.float64)) for look, a in zip(looks, answers, strict=True)], 0)
-    sigma_px = np.mean([look.crop.side_px * a.sigma for look, a in zip(looks, answers, strict=True)], 0)
-    return Answer(
-        crop.to_crop(xy_px).astype(np.float32),
-        (sigma_px / crop.side_px).astype(np.float32),
-        np.mean([a.uncovered for a in answers], 0, np.float32),
-        camera.onto(np.mean([a.xyz_mm for a in answers], 0, np.float64), xy_px).astype(np.float32),
-        answers[0].canonical_mm,
-    )
+    answers = (landmarker.landmarks(look.code, look.camera_vector, layout, look.mirrored) for look in looks)
+    if len(looks) == 1:
+        return next(answers)
+    n, size = len(layout), np.float32(len(looks))
+    xy, sigma, uncovered, xyz_mm = (np.zeros((n, *shape), np.float32) for shape in ((2,), (), (), (3,)))
+    canonical_mm = layout.points_mm
+    for look, answer in zip(looks, answers, strict=True):  # sums: there may be millions of points
+        xy += (answer.xy + crop.to_crop(look.crop.centre_px)) / size  # crops are shifted alone
+        sigma += answer.sigma / size
+        uncovered += answer.uncovered / size
+        xyz_mm += answer.xyz_mm / size
+        canonical_mm = answer.canonical_mm
+    square = Window(crop.centre_px, crop.side_px, crop.roll_rad)  # that the camera is of
+    return Answer(xy, sigma, uncovered, camera.onto(xyz_mm, square.to_image(xy)).astype(np.float32), canonical_mm)
 
 
 def camera_of(looks: Sequence[Look], crop: Crop) -> Camera:

@@ -17,6 +17,7 @@ from PIL import Image
 
 from anymark.canonical import load_layout
 from anymark.canonical.face_mesh import FACE_MESH_LAYOUT, FACE_MESH_POINTS, OUTER_EYES
+from anymark.canonical.frame import MIRROR
 from anymark.detect.detector import Detector
 from anymark.detect.image import Photo
 from anymark.detect.locate import Box
@@ -143,7 +144,7 @@ def label_face(photo: Photo, face: Box, teacher: Teacher) -> Label | Skipped:
             if points is None:
                 continue
             if mirror:
-                points = points[flip] * (-1, 1, 1) + (_LOOK_PX, 0, 0)
+                points = points[flip] * MIRROR + (_LOOK_PX, 0, 0)
             xy = window.to_image(points[:, :2] * (2 / _LOOK_PX) - 1)
             looks.append(np.column_stack([xy, points[:, 2] * (window.side_px / _LOOK_PX)]))
             mirrored.append(mirror)

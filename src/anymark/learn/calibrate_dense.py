@@ -46,7 +46,7 @@ def calibrate(folder: Path, shards: Sequence[str], photos: Path) -> dict[str, An
     Raises:
         AnymarkError: something of these cannot be read.
     """
-    network, detector = DenseNetwork(Model(folder, "dense")), Detector()
+    network, detector = DenseNetwork(Model(folder, "dense")), Detector(looks=1)
     looked, squares, rows, labels = [], [], [], []
     for sample in _renders(shards):
         (head,) = detector.encode(sample.image, [true_window(sample, detector)])

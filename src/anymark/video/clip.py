@@ -22,9 +22,11 @@ if TYPE_CHECKING:
 
 _UNKNOWN_RATE = Fraction(25)  # for files that have neither time stamps nor a rate
 _CONTAINERS = (
-    "apng asf av1 avi dirac dv flv gif gxf h261 h263 h264 hevc ivf m4v matroska mjpeg mov mpeg mpegts mpegvideo mpjpeg "
-    "mxf nut obu ogg rm swf vc1 vvc webm wtv yuv4mpegpipe"
-)
+    "amv", "apng", "asf", "av1", "avi", "avs", "avs2", "avs3", "cavsvideo", "cine", "dhav", "dirac", "dv", "flic",
+    "flv", "gif", "gxf", "h261", "h263", "h264", "hevc", "ivf", "jpegxl_anim", "lxf", "m4v", "matroska", "mjpeg", "mlv",
+    "mov", "mpeg", "mpegts", "mpegvideo", "mpjpeg", "mxf", "nsv", "nut", "nuv", "obu", "ogg", "r3d", "rm", "smjpeg",
+    "swf", "thp", "vc1", "vvc", "webm", "wtv", "yuv4mpegpipe",
+)  # fmt: skip
 """What is opened: the demuxers of files that hold their pictures. Lists (hls, concat, image2, sdp) name other files."""
 
 
@@ -76,10 +78,9 @@ class Clip(Video):
         except ModuleNotFoundError:
             raise AnymarkError(f"{self.name}: video files need PyAV: pip install 'anymark[video]'") from None
         try:
-            options = {"protocol_whitelist": "file", "format_whitelist": _CONTAINERS.replace(" ", ",")}
-            container = av.open(
-                f"file:{self.name}", options=options, metadata_errors="replace"
-            )  # cameras write Latin-1
+            options = {"protocol_whitelist": "file", "format_whitelist": ",".join(_CONTAINERS)}
+            # words are often not in UTF-8: cameras write Latin-1
+            container = av.open(f"file:{self.name}", options=options, metadata_errors="replace")
         except av.FFmpegError as error:
             raise AnymarkError(f"{self.name}: not a video that can be read ({_said(error)})") from None
         videos = container.streams.video

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,8 +14,9 @@ from tyro.conf import arg
 from anymark.apps.calibrate import calibrate
 from anymark.canonical import Layout, load_layout
 from anymark.commands.detect import show_progress
+from anymark.commands.said import complain
 from anymark.detect.dense import DENSE
-from anymark.detect.detector import Detector
+from anymark.detect.detector import PHOTO_LOOKS, Detector
 from anymark.detect.write import check_picture, write_image
 from anymark.errors import AnymarkError
 from anymark.evaluate.bench import host
@@ -93,7 +93,7 @@ class Evaluation(ABC):
             "model": self.model,
             "locator": self.locator if self.boxes == "locate" else None,
             "refined": self.refine,
-            "looks": self.looks,
+            "looks": self.looks or PHOTO_LOOKS,
             "boxes": self.boxes,
             "calibrated_on": len(benchmark.calibration),
         }
@@ -173,6 +173,6 @@ def check_plot(option: str, path: Path | None) -> None:
 def say_notes(notes: Sequence[str]) -> None:
     """What is not as it should be, on stderr; of many lines the first ones."""
     for note in notes[:_MOST_NOTES]:
-        print(f"anymark: {note}", file=sys.stderr)
+        complain(note)
     if len(notes) > _MOST_NOTES:
-        print(f"anymark: and {len(notes) - _MOST_NOTES} more like these", file=sys.stderr)
+        complain(f"and {len(notes) - _MOST_NOTES} more like these")

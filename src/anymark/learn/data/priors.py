@@ -66,7 +66,7 @@ def ask(
     images: UInt8[np.ndarray, "N 3 S S"], box_px: npt.NDArray[np.floating], name: str
 ) -> Float16[np.ndarray, "N 4 s s"]:
     """The prior of each, from the query model. Args: see `read_priors`."""
-    detector = Detector(QUERY, threads=1)
+    detector = Detector(QUERY, threads=1, looks=1)
     side = images.shape[-1]
     whole = Crop(Window(np.full(2, side / 2), float(side)).affine())
 

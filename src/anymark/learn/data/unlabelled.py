@@ -32,7 +32,7 @@ def load_unlabelled(folder: Path, *, window_scale: float, weight: float = 1.0, p
     Raises:
         AnymarkError: no such folder, a photo that cannot be read, or no head in any.
     """
-    detector = Detector(QUERY)
+    detector = Detector(QUERY, looks=1)
     squares, boxes, valid = [], [], []
     for path in photos(str(folder)):
         photo = open_photo(path)

@@ -55,7 +55,7 @@ def infrared(linear: Floats, rng: np.random.Generator) -> Floats:
     return np.repeat((grey**0.8 * fall)[..., None], 3, 2).astype(np.float32)
 
 
-def exposed(linear: Floats, seen: npt.NDArray[np.bool_], rng: np.random.Generator) -> npt.NDArray[np.uint8]:
+def exposed(linear: Array, seen: npt.NDArray[np.bool_], rng: np.random.Generator) -> npt.NDArray[np.uint8]:
     """A picture (H, W, 3), linear, exposed so that what is seen of the head (H, W) is neither black nor white."""
     level = float(np.quantile(linear[seen].mean(-1), 0.7)) if seen.any() else 0.3
     wanted = np.clip(level, 0.06, 0.75) * 2 ** rng.normal(0, 0.35)

@@ -68,7 +68,7 @@ class Detect:
     """Let the dense model have a say in where points are and whether they are seen, which is slower; see docs/models.md
     for what it brings."""
     looks: Annotated[int | None, arg(metavar="N")] = None
-    """How often each head is looked at: 1, 2, 4 or 8 times. More are steadier, and slower; 2 unless given."""
+    """How often each head is looked at: 1, 2, 4 or 8 times. More are steadier, and slower; 4 unless given."""
     pose: bool = False
     """Print the yaw, pitch and roll of each head in degrees, and its focal length in pixels."""
     max_heads: Annotated[int | None, arg(metavar="N")] = None

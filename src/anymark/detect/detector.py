@@ -32,9 +32,8 @@ from anymark.errors import AnymarkError
 FAR = 0.25
 """A crop that lies farther from its window, as `_apart` says, is looked at again."""
 
-PHOTO_LOOKS = 2
-"""Looks at each head of a photo, if it is not said how many: the second, mirrored, takes a twentieth off errors and a
-sixth off jitter."""
+PHOTO_LOOKS = 4
+"""Looks at each head of a photo, if it is not said how many; docs/models.md has what each number brings."""
 
 STRAYED = 0.12
 """A followed face whose window lies so far from the one that it was read in is looked for anew."""
@@ -138,8 +137,8 @@ class Detector:
         refine: A dense model of the package by name, or a model's folder, that has a say in where points are and
             whether they are seen; see `anymark.detect.round_trip`. None: the landmark model alone.
         looks: How often each head is looked at: 1, 2, 4 or 8 times, half of them mirrored, from 4 on in crops a little
-            apart; see `anymark.detect.looks`. More are steadier, and take as many times the encoder. None: twice, and
-            once where it is followed.
+            apart; see `anymark.detect.looks`. More are steadier, and take as many times the encoder. None: four times,
+            and once where it is followed.
 
     Raises:
         AnymarkError: a number out of its range; at first use, no such model or provider.

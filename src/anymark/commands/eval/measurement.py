@@ -49,7 +49,7 @@ class Measurement(ABC):
     refine: bool = False
     """Let the dense model have a say in landmarks, as in anymark detect --refine."""
     looks: Annotated[int | None, arg(metavar="N")] = None
-    """How often each head is looked at: 1, 2, 4 or 8 times; 2 in photos and 1 in followed frames unless given."""
+    """How often each head is looked at: 1, 2, 4 or 8 times; 4 in photos and 1 in followed frames unless given."""
     threads: Annotated[int | None, arg(metavar="N")] = None
     """Threads of each network; all cores by default."""
     json: Annotated[Path | None, arg(metavar="FILE")] = None

@@ -147,3 +147,13 @@ def test_the_command_line_looks_as_often_as_it_is_told(tmp_path: Path, capsys: p
     capsys.readouterr()
     assert main(["detect", str(astronaut()), "--looks", "3"]) == 2
     assert "looks must be 1, 2, 4 or 8, not 3" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("looks", [None, *LOOKS])
+def test_photos_are_looked_at_more_often_than_frames(looks: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("anymark.detect.detector.PHOTO_LOOKS", 4)
+    detector = Detector(threads=1, looks=looks)
+    (head,) = detector.encode(astronaut())
+    assert len(head.looks) == (looks or 4)
+    (followed,) = detector.follow(astronaut(), [head.next_window()])
+    assert len(followed.looks) == (looks or 1)

@@ -26,7 +26,7 @@ NO_FACES = (
 
 @pytest.fixture(scope="module")
 def detector() -> Detector:
-    return Detector(threads=1)
+    return Detector(threads=1, looks=4)
 
 
 @pytest.fixture(scope="module")

@@ -48,7 +48,7 @@ class Paint(OnHeads):
             if not 0 <= getattr(self, key) <= 1:
                 raise AnymarkError(f"--{key} {getattr(self, key):g}: must be 0 to 1")
         if self.st:
-            check_openexr(self.out / "st.exr")
+            check_openexr("--st")
         self._picture = UvPicture.load(self.picture)
 
     def photo(self, name: str, pixels: Pixels, heads: list[Landmarks], out: Place) -> None:

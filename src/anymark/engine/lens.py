@@ -1,4 +1,4 @@
-"""What cameras do to light: barrel distortion of wide lenses, infrared, exposure."""
+"""Barrel distortion of wide lenses, and infrared cameras."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-
-from anymark.engine.pixels import to_display
 
 Array = npt.NDArray[np.floating]
 Floats = npt.NDArray[np.float32]
@@ -53,13 +51,3 @@ def infrared(linear: Floats, rng: np.random.Generator) -> Floats:
     centre = rng.uniform(0.3, 0.7, 2) * (width, height)
     fall = np.exp(-(((x - centre[0]) / width) ** 2 + ((y - centre[1]) / height) ** 2) * rng.uniform(0.5, 2.5))
     return np.repeat((grey**0.8 * fall)[..., None], 3, 2).astype(np.float32)
-
-
-def exposed(linear: Array, seen: npt.NDArray[np.bool_], rng: np.random.Generator) -> npt.NDArray[np.uint8]:
-    """A picture (H, W, 3), linear, exposed so that what is seen of the head (H, W) is neither black nor white."""
-    level = float(np.quantile(linear[seen].mean(-1), 0.7)) if seen.any() else 0.3
-    wanted = np.clip(level, 0.06, 0.75) * 2 ** rng.normal(0, 0.35)
-    linear = linear * (np.clip(wanted, 0.04, 0.9) / max(level, 1e-3))
-    bright = linear.max(-1, keepdims=True)
-    rolled = (0.8 + 0.2 * np.tanh((bright - 0.8) / 0.2)) / np.maximum(bright, 1e-6)
-    return to_display(linear * np.where(bright > 0.8, rolled, 1))

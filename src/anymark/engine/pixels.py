@@ -54,3 +54,15 @@ def to_linear(rgb: npt.NDArray[Any]) -> Floats:
 def to_display(linear: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
     """Linear light -> display colours 0..255; what is too bright is clipped."""
     return (255 * np.power(np.clip(linear, 0, 1), np.float32(1 / 2.2)) + 0.5).astype(np.uint8)
+
+
+def exposed(
+    linear: npt.NDArray[np.floating], seen: npt.NDArray[np.bool_], rng: np.random.Generator
+) -> npt.NDArray[np.uint8]:
+    """A picture (H, W, 3), linear, exposed so that what is seen of the head (H, W) is neither black nor white."""
+    level = float(np.quantile(linear[seen].mean(-1), 0.7)) if seen.any() else 0.3
+    wanted = np.clip(level, 0.06, 0.75) * 2 ** rng.normal(0, 0.35)
+    linear = linear * (np.clip(wanted, 0.04, 0.9) / max(level, 1e-3))
+    bright = linear.max(-1, keepdims=True)
+    rolled = (0.8 + 0.2 * np.tanh((bright - 0.8) / 0.2)) / np.maximum(bright, 1e-6)
+    return to_display(linear * np.where(bright > 0.8, rolled, 1))

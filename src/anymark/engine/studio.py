@@ -18,13 +18,13 @@ from anymark.canonical.meshes import vertex_normals
 from anymark.engine.fits import Fitted, Fitter
 from anymark.engine.hdr import HELD_OUT_PANORAMAS, read_hdr
 from anymark.engine.labels import labelled
-from anymark.engine.lens import Lens, exposed, infrared
+from anymark.engine.lens import Lens, infrared
 from anymark.engine.light import Environment, view
 from anymark.engine.marks import draw_marks, paint
 from anymark.engine.matte import person_matte
 from anymark.engine.mesh import Mesh
 from anymark.engine.occluders import Thing, glasses, hand, load_hands, mask
-from anymark.engine.pixels import Floats, look, to_linear
+from anymark.engine.pixels import Floats, exposed, look, to_linear
 from anymark.engine.render import Renderer
 from anymark.engine.repose import Picture, Shot, Stage
 from anymark.engine.samples import Sample

@@ -73,14 +73,14 @@ def write_exr(path: Path, rgba: npt.NDArray[np.float32]) -> None:
             raise AnymarkError(f"{path}: cannot write ({error})") from None
 
 
-def check_openexr(path: Path) -> None:
-    """That .exr files can be read, such as the one at a path.
+def check_openexr(wanted: Path | str) -> None:
+    """That .exr files can be read and written, such as the one at a path, or those of an option.
 
     Raises:
         AnymarkError: OpenEXR is not installed.
     """
     if find_spec("OpenEXR") is None:
-        raise AnymarkError(f"{path}: .exr files need OpenEXR: pip install 'anymark[vfx]'")
+        raise AnymarkError(f"{wanted}: .exr files need OpenEXR: pip install 'anymark[vfx]'")
 
 
 def developed(linear: npt.NDArray[np.floating], exposure_stops: float = 0.0) -> npt.NDArray[np.uint8]:

@@ -528,7 +528,7 @@ def test_points_are_placed_on_the_canonical_head_in_spite_of_a_lost_photo() -> N
 
     whole = load_layout("ibug68")
     some = Layout("some", whole.points_mm[30:60:3])
-    (head, *_) = Detector().encode(data.astronaut())
+    (head, *_) = Detector(looks=4).encode(data.astronaut())
     there = head.query(some).xy_px
     lost = there + np.random.default_rng(0).normal(0, 20, there.shape)
     clicks = [Click(head, there), Click(head, there), Click(head, lost.astype(np.float32)), Click(head, there)]

@@ -26,11 +26,11 @@ from anymark.detect.model import Model
 from anymark.detect.points import Points, as_layout
 from anymark.detect.round_trip import Refiner
 from anymark.detect.visibility import Surface
-from anymark.detect.window import Crop, Window, cut
+from anymark.detect.window import Crop, Window, apart, check_windows, cut
 from anymark.errors import AnymarkError
 
 FAR = 0.25
-"""A crop that lies farther from its window, as `_apart` says, is looked at again."""
+"""A crop that lies farther from its window, as `apart` says, is looked at again."""
 
 PHOTO_LOOKS = 4
 """Looks at each head of a photo, if it is not said how many; docs/models.md has what each number brings."""
@@ -202,7 +202,7 @@ class Detector:
         photo = open_photo(image)
         if windows is None:
             return self._located(photo, None)
-        heads = self._encode(photo, _checked(windows), [1.0] * len(windows), self._looks or PHOTO_LOOKS)
+        heads = self._encode(photo, check_windows(windows), [1.0] * len(windows), self._looks or PHOTO_LOOKS)
         return self._with_refiners(photo, heads)
 
     def follow(self, image: Source, windows: Sequence[Window]) -> list[Head]:
@@ -217,14 +217,14 @@ class Detector:
         Raises:
             AnymarkError: a bad photo, window or model.
         """
-        photo, windows, looks = open_photo(image), _checked(windows), self._looks or 1
+        photo, windows, looks = open_photo(image), check_windows(windows), self._looks or 1
         crops = [Crop(window.affine()) for window in windows]
         heads = self._read(photo, windows, [1.0] * len(windows), crops, looks)
         most = self.landmarker.most_unsure
         lost = [
             i
             for i, head in enumerate(heads)
-            if head.unsureness > most or _apart(head.next_window(), head.window) > STRAYED
+            if head.unsureness > most or apart(head.next_window(), head.window) > STRAYED
         ]
         again = self._encode(photo, [windows[i] for i in lost], [1.0] * len(lost), looks)
         for i, head in zip(lost, again, strict=True):
@@ -316,7 +316,7 @@ class Detector:
         """The head of each window, in their order. One whose crop lies far from its window is read once more, through
         the window about its face, and the surer answer stays: S is at its best near where it starts."""
         heads = self._read(photo, windows, scores, self._crops(photo, windows), looks)
-        far = [i for i, head in enumerate(heads) if _apart(head.crop, head.window) > FAR]
+        far = [i for i, head in enumerate(heads) if apart(head.crop, head.window) > FAR]
         about = [heads[i].next_window() for i in far]
         again = self._read(photo, about, [scores[i] for i in far], self._crops(photo, about), looks)
         for i, head in zip(far, again, strict=True):
@@ -371,18 +371,6 @@ def dense_maps(network: DenseNetwork, photo: Photo, heads: Sequence[Head]) -> li
     """
     windows = [network.window_of(head.box_px, head.roll_rad) for head in heads]
     return network.maps(photo, windows, [head.mesh() if network.reads_prior else None for head in heads])
-
-
-def _apart(a: Window | Crop, b: Window | Crop) -> float:
-    """The longest way from a corner of one to that of the other, over the longer of their sides."""
-    way = np.linalg.norm(a.corners_px() - b.corners_px(), axis=1).max()
-    return float(way) / max(a.side_px, b.side_px)
-
-
-def _checked(windows: Sequence[Window]) -> Sequence[Window]:
-    if not isinstance(windows, Sequence) or not all(isinstance(window, Window) for window in windows):
-        raise AnymarkError(f"windows must be a list of anymark.Window, not {windows!r:.80}")
-    return windows
 
 
 def face_box(points_px: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], float]:

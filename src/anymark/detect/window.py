@@ -189,6 +189,23 @@ def cut(photo: Photo, squares: Sequence[Window] | Sequence[Crop], size: int) -> 
     return np.stack([crop(photo.pixels, square.scaled(1 / photo.shrink), size) for square in squares])
 
 
+def apart(a: Window | Crop, b: Window | Crop) -> float:
+    """The longest way from a corner of one to that of the other, over the longer of their sides."""
+    way = np.linalg.norm(a.corners_px() - b.corners_px(), axis=1).max()
+    return float(way) / max(a.side_px, b.side_px)
+
+
+def check_windows(windows: Sequence[Window]) -> Sequence[Window]:
+    """Windows of a caller's.
+
+    Raises:
+        AnymarkError: they are none.
+    """
+    if not isinstance(windows, Sequence) or not all(isinstance(window, Window) for window in windows):
+        raise AnymarkError(f"windows must be a list of anymark.Window, not {windows!r:.80}")
+    return windows
+
+
 def _area(affine: npt.NDArray[np.float64]) -> float:
     """Square pixels for each unit of crop coordinates squared; negative of what mirrors."""
     return float(affine[0, 0] * affine[1, 1] - affine[0, 1] * affine[1, 0])

@@ -134,11 +134,9 @@ class LockedTracker:
         xy_px, sigma_px = out.xy_px.copy(), out.sigma_px.copy()
         xy_px[first:] += moved.astype(np.float32)
         sigma_px[first:] = np.where(held, np.minimum(sd, sigma), sigma)
-        xyz = out.xyz_mm.astype(np.float64)
-        depth = out.camera.in_camera_mm(xyz)[first:, 2:]
-        across = np.concatenate([moved * depth / out.camera.focal_px, np.zeros_like(depth)], 1)
-        xyz[first:] += across @ out.camera.R_camera_head
-        return replace(out, xy_px=xy_px, sigma_px=sigma_px, xyz_mm=xyz.astype(np.float32))
+        xyz_mm = out.xyz_mm.copy()
+        xyz_mm[first:] = out.camera.onto(xyz_mm[first:], xy_px[first:])
+        return replace(out, xy_px=xy_px, sigma_px=sigma_px, xyz_mm=xyz_mm)
 
 
 def _with_skin(layout: Layout, count: int) -> Layout:

@@ -122,6 +122,13 @@ class Camera:
         }
 
 
+def nearest_rotation(matrices: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+    """The rotations (..., 3, 3) that lie nearest to matrices, such as means of rotations."""
+    u, _, v = np.linalg.svd(matrices)
+    u[..., 2] *= np.linalg.det(u @ v)[..., None]  # no reflection
+    return np.asarray(u @ v, np.float64)
+
+
 def _numbers(what: str, value: npt.ArrayLike, shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
     try:
         array = np.array(value, np.float64)

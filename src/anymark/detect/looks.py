@@ -14,7 +14,7 @@ import numpy as np
 
 from anymark.canonical import Layout
 from anymark.canonical.frame import MIRROR
-from anymark.detect.camera import Camera
+from anymark.detect.camera import Camera, nearest_rotation
 from anymark.detect.landmarker import Answer, Floats, Landmarker
 from anymark.detect.window import Crop, Window
 
@@ -83,9 +83,8 @@ def camera_of(looks: Sequence[Look], crop: Crop) -> Camera:
     if len(looks) == 1:
         return looks[0].camera
     cameras = [look.camera.about(crop.centre_px) for look in looks]
-    left, _, right = np.linalg.svd(np.mean([camera.R_camera_head for camera in cameras], 0))
-    left[:, 2] *= np.linalg.det(left @ right)
+    rotation = nearest_rotation(np.mean([camera.R_camera_head for camera in cameras], 0))
     focal_px = float(np.exp(np.mean([np.log(camera.focal_px) for camera in cameras])))
     # how large and where a head appears is better known than how far off it is
     place = np.mean([camera.t_camera_head_mm / camera.focal_px for camera in cameras], 0)
-    return Camera(focal_px, crop.centre_px, left @ right, place * focal_px)
+    return Camera(focal_px, crop.centre_px, rotation, place * focal_px)

@@ -14,6 +14,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from anymark.detect.camera import nearest_rotation
 from anymark.errors import AnymarkError
 from anymark.video.filters import JITTER, OneEuro, smooth_both_ways
 from anymark.video.frames import Frame
@@ -188,8 +189,6 @@ def _cameras(rows: Rows, at: Places) -> Array:
 
 def _set_cameras(rows: Rows, at: Places, cameras: Array) -> None:
     """What `_cameras` gave, with the rotation that lies nearest."""
-    u, _, v = np.linalg.svd(cameras[:, :9].reshape(-1, 3, 3))
-    u[..., 2] *= np.linalg.det(u @ v)[:, None]
-    rows["R_camera_head"][at] = u @ v
+    rows["R_camera_head"][at] = nearest_rotation(cameras[:, :9].reshape(-1, 3, 3))
     rows["t_camera_head_mm"][at], rows["focal_px"][at] = cameras[:, 9:12], np.exp(cameras[:, 12])
     rows["principal_px"][at] = cameras[:, 13:]
